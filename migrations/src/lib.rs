@@ -1,0 +1,47 @@
+//! The database schema, the same code on SQLite and Postgres.
+//!
+//! Migrations import no entity: an old one keeps meaning what it meant. They expand first and contract in a later release.
+//! [`migrate`] is safe to call from many processes at once.
+
+mod m20261121_000001_core;
+
+use sea_orm_migration::prelude::*;
+use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, TransactionTrait};
+
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(m20261121_000001_core::Migration)]
+    }
+}
+
+/// Held by the one process that migrates; the migrator itself takes no lock. Any constant will do.
+const ADVISORY_LOCK: i64 = 0x5EA1_9057;
+
+/// Brings the database up to date in one transaction: all or nothing.
+///
+/// # Errors
+/// What the database says.
+pub async fn migrate(db: &DatabaseConnection) -> Result<(), DbErr> {
+    match db.get_database_backend() {
+        DbBackend::Postgres => {
+            let transaction = db.begin().await?;
+            transaction.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({ADVISORY_LOCK})")).await?;
+            Migrator::up(&transaction, None).await?;
+            transaction.commit().await
+        }
+        // SQLite belongs to one process; each migration has its own transaction.
+        _ => Migrator::up(db, None).await,
+    }
+}
+
+/// Names of migrations that this program has and the database has not.
+///
+/// # Errors
+/// What the database says.
+pub async fn pending(db: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
+    let pending = Migrator::get_pending_migrations(db).await?;
+    Ok(pending.iter().map(|migration| migration.name().to_owned()).collect())
+}

@@ -1,0 +1,129 @@
+//! The stored events. A message is its `message_posted` event: same id, same seq.
+
+use sea_orm::ActiveValue::Set;
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
+
+use super::{conversation, participant};
+use crate::{ClientMessageId, ConversationId, Event, EventBody, EventId, Seq, Timestamp, UserId};
+
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "events")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub conversation_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub seq: i64,
+    #[sea_orm(unique)]
+    pub id: Uuid,
+    /// [`EventBody::kind`].
+    pub kind: String,
+    pub sender_id: Uuid,
+    pub created_at: i64,
+    /// Of `message_posted`; unique with conversation and sender.
+    pub client_message_id: Option<String>,
+    /// Envelope of a message; `NULL` once it is deleted.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub sealed: Option<String>,
+    /// The body of the other kinds, as JSON.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub data: Option<String>,
+    /// Of a message: the seq of the event that deleted it.
+    pub deleted_seq: Option<i64>,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+#[derive(Debug, thiserror::Error)]
+#[error("event {conversation_id}/{seq} of kind `{kind}` in the store cannot be read: {reason}")]
+pub struct StoredEventError {
+    pub conversation_id: Uuid,
+    pub seq: i64,
+    pub kind: String,
+    pub reason: String,
+}
+
+impl Entity {
+    /// Events of one conversation, if `user` takes part in it.
+    pub fn of_for_user(conversation: Uuid, user: Uuid) -> Select<Self> {
+        Self::for_user(user).filter(Column::ConversationId.eq(conversation))
+    }
+
+    /// Events of all conversations that `user` takes part in.
+    pub fn for_user(user: Uuid) -> Select<Self> {
+        let mine = Query::select()
+            .column(participant::Column::ConversationId)
+            .from(participant::Entity)
+            .inner_join(
+                conversation::Entity,
+                Expr::col((conversation::Entity, conversation::Column::Id))
+                    .equals((participant::Entity, participant::Column::ConversationId)),
+            )
+            .and_where(participant::Column::UserId.eq(user))
+            .and_where(conversation::Column::DeletedAt.is_null())
+            .to_owned();
+        Self::find().filter(Column::ConversationId.in_subquery(mine))
+    }
+}
+
+impl Model {
+    /// A message whose content was destroyed.
+    pub fn is_deleted_message(&self) -> bool {
+        self.kind == "message_posted" && self.sealed.is_none()
+    }
+
+    /// Back to what the log held. A deleted message comes back with an empty envelope.
+    pub fn to_event(&self) -> Result<Event, StoredEventError> {
+        let error = |reason: String| StoredEventError {
+            conversation_id: self.conversation_id,
+            seq: self.seq,
+            kind: self.kind.clone(),
+            reason,
+        };
+        let body = if self.kind == "message_posted" {
+            let id = self.client_message_id.clone().unwrap_or_default();
+            EventBody::MessagePosted {
+                client_message_id: ClientMessageId::try_from(id).map_err(|e| error(e.to_string()))?,
+                sealed: self.sealed.clone().unwrap_or_default(),
+            }
+        } else {
+            let data = self.data.as_deref().ok_or_else(|| error("it has no data".to_owned()))?;
+            serde_json::from_str(data).map_err(|e| error(e.to_string()))?
+        };
+        Ok(Event {
+            id: EventId(self.id),
+            conversation_id: ConversationId(self.conversation_id),
+            seq: Seq::from_db(self.seq),
+            sender_id: UserId(self.sender_id),
+            created_at: Timestamp::from_millis(self.created_at),
+            body,
+        })
+    }
+}
+
+impl From<&Event> for ActiveModel {
+    fn from(event: &Event) -> Self {
+        let (client_message_id, sealed, data) = match &event.body {
+            EventBody::MessagePosted { client_message_id, sealed } => {
+                (Some(client_message_id.as_str().to_owned()), Some(sealed.clone()), None)
+            }
+            // Plain data always serialises; a NULL would be told by `to_event`.
+            other => (None, None, serde_json::to_string(other).ok()),
+        };
+        Self {
+            conversation_id: Set(event.conversation_id.0),
+            seq: Set(event.seq.to_db()),
+            id: Set(event.id.0),
+            kind: Set(event.body.kind().to_owned()),
+            sender_id: Set(event.sender_id.0),
+            created_at: Set(event.created_at.millis()),
+            client_message_id: Set(client_message_id),
+            sealed: Set(sealed),
+            data: Set(data),
+            deleted_seq: Set(None),
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The database entities, the same on SQLite and Postgres, with finders that are scoped to what a user may see.
+//!
+//! Handlers start from the scoped finders; the bare `find()` is for workers. Moments are `BIGINT` milliseconds, ids are
+//! UUIDs (16-byte blobs in SQLite).
+
+pub mod conversation;
+pub mod conversation_key;
+pub mod event;
+pub mod outbox;
+pub mod participant;
+pub mod session;
+pub mod user;

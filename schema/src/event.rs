@@ -1,0 +1,162 @@
+//! Events, and the records that carry them through the log.
+//!
+//! A record holds one or more consecutive events of one conversation: whatever had gathered in the lane while the record before
+//! was on its way. It is JSON, so that `nats sub 'chat.>'` shows it; all content is sealed.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ClientMessageId, ConversationId, EventId, MessageId, Role, Seq, Timestamp, UserId};
+
+/// One numbered change of a conversation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    pub id: EventId,
+    pub conversation_id: ConversationId,
+    pub seq: Seq,
+    /// Who did it.
+    pub sender_id: UserId,
+    pub created_at: Timestamp,
+    pub body: EventBody,
+}
+
+/// What happened. New kinds may be added; the names and fields of the old ones stay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum EventBody {
+    ConversationCreated,
+    MessagePosted {
+        client_message_id: ClientMessageId,
+        /// Envelope of the text (see the `sealing` crate).
+        sealed: String,
+    },
+    MessageDeleted {
+        message_id: MessageId,
+        message_seq: Seq,
+    },
+    ParticipantAdded {
+        user_id: UserId,
+        role: Role,
+    },
+    ParticipantRemoved {
+        user_id: UserId,
+    },
+    ConversationChanged {
+        /// Envelope of the new title, bound to this event's id and sender; `None` takes the title away.
+        sealed_title: Option<String>,
+    },
+    ConversationDeleted,
+    /// A number without content: what stood here was refused by the store (see DESIGN «idempotency»).
+    Void {
+        /// The message that the refused one repeated.
+        original_id: Option<MessageId>,
+    },
+}
+
+impl EventBody {
+    /// The name under `kind`, as stored.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::ConversationCreated => "conversation_created",
+            Self::MessagePosted { .. } => "message_posted",
+            Self::MessageDeleted { .. } => "message_deleted",
+            Self::ParticipantAdded { .. } => "participant_added",
+            Self::ParticipantRemoved { .. } => "participant_removed",
+            Self::ConversationChanged { .. } => "conversation_changed",
+            Self::ConversationDeleted => "conversation_deleted",
+            Self::Void { .. } => "void",
+        }
+    }
+}
+
+/// The payload of one record of the event log, and of one live message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventRecord {
+    /// Version of this shape.
+    pub v: u8,
+    /// Log position of the record before this one on the same subject (0: none known), so that the log of one conversation
+    /// can be walked backwards.
+    pub previous: u64,
+    pub first: Seq,
+    pub last: Seq,
+    /// Consecutive, `first` to `last`, all of one conversation.
+    pub events: Vec<Arc<Event>>,
+}
+
+/// The start of a record, for readers that only want to know whether they need it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct RecordHead {
+    pub previous: u64,
+    pub first: Seq,
+    pub last: Seq,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    #[error("not an event record: {0}")]
+    Malformed(#[from] serde_json::Error),
+    #[error("event record of version {0}: this program reads version {current}", current = EventRecord::VERSION)]
+    Version(u8),
+    #[error("event record with events that are not consecutive or not of one conversation")]
+    Inconsistent,
+}
+
+impl EventRecord {
+    pub const VERSION: u8 = 1;
+
+    /// `events` must be consecutive events of one conversation; `None` if they are not, or if there are none.
+    pub fn new(previous: u64, events: Vec<Arc<Event>>) -> Option<Self> {
+        let record = Self { v: Self::VERSION, previous, first: events.first()?.seq, last: events.last()?.seq, events };
+        record.is_consistent().then_some(record)
+    }
+
+    pub fn conversation_id(&self) -> Option<ConversationId> {
+        self.events.first().map(|event| event.conversation_id)
+    }
+
+    /// Parses and checks. Whoever can write into the broker can write anything, so nothing is taken on trust.
+    pub fn decode(payload: &[u8]) -> Result<Self, RecordError> {
+        let record: Self = serde_json::from_slice(payload)?;
+        if record.v != Self::VERSION {
+            return Err(RecordError::Version(record.v));
+        }
+        if record.is_consistent() { Ok(record) } else { Err(RecordError::Inconsistent) }
+    }
+
+    pub fn encode(&self) -> Vec<u8> {
+        let mut payload = Vec::with_capacity(128 + self.events.len() * 700);
+        // Writing plain data to memory cannot fail; were it to, readers refuse the cut-off record.
+        let _ = serde_json::to_writer(&mut payload, self);
+        payload
+    }
+
+    fn is_consistent(&self) -> bool {
+        let Some(first) = self.events.first() else { return false };
+        self.first == first.seq
+            && first.seq.0 > 0
+            && self
+                .events
+                .iter()
+                .zip(first.seq.0..)
+                .all(|(event, seq)| event.seq.0 == seq && event.conversation_id == first.conversation_id)
+            && self.events.last().is_some_and(|last| last.seq == self.last)
+    }
+}
+
+impl RecordHead {
+    /// Reads the start without building the events.
+    pub fn peek(payload: &[u8]) -> Result<Self, RecordError> {
+        Ok(serde_json::from_slice(payload)?)
+    }
+}
+
+/// Subject of a conversation's records in the event log: `chat.<conversation id, 32 hex digits>`.
+pub fn chat_subject(conversation: ConversationId) -> String {
+    format!("chat.{}", conversation.0.simple())
+}
+
+/// Subject of a conversation's live copies.
+pub fn live_subject(conversation: ConversationId) -> String {
+    format!("live.conversation.{}", conversation.0.simple())
+}

@@ -1,0 +1,230 @@
+//! WebSocket frames: JSON text, one object a frame, told apart by `type`.
+//!
+//! `docs/protocol.md` shows an example of each; `tests/golden/frames.json` holds them to the letter.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ClientMessageId, ConversationId, EventId, MessageId, Problem, Role, Seq, SessionId, Timestamp, UserId};
+
+/// The last seq that a client has seen, for each conversation. Any gateway understands it.
+pub type Cursor = BTreeMap<ConversationId, Seq>;
+
+/// When the sender's acknowledgement is sent, and what it says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AckLevel {
+    /// The event log has it.
+    Accepted,
+    /// The store has committed it.
+    #[default]
+    Stored,
+}
+
+/// What a client sends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum ClientFrame {
+    /// The first frame of a connection that brought no token in a header or subprotocol; within five seconds.
+    Authenticate {
+        token: String,
+        /// Resume from here; live events start after what was missed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<BTreeMap<String, u64>>)]
+        cursor: Option<Cursor>,
+    },
+    /// Answered by `pong` with the same `id`.
+    Ping {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<u64>,
+    },
+    /// Sends a message. Answered by `message_ack`, or by `error` with the same `client_message_id`.
+    Message {
+        conversation_id: ConversationId,
+        client_message_id: ClientMessageId,
+        text: String,
+        #[serde(default)]
+        ack: AckLevel,
+        /// This is a repeat of a send whose answer never came. Always set it on a repeat: it makes the server look further back.
+        #[serde(default)]
+        retry: bool,
+    },
+    /// On a connection opened with `/ws?resume=true`: the first frame. Sends what was missed, then live events.
+    Resume {
+        #[schema(value_type = BTreeMap<String, u64>)]
+        cursor: Cursor,
+    },
+    /// «I have read up to here.» Watermarks only rise.
+    MessageRead { conversation_id: ConversationId, seq: Seq },
+}
+
+/// Where a conversation stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ConversationHead {
+    pub conversation_id: ConversationId,
+    /// Events up to here are not sent unless asked for by `resume`; every later one is.
+    pub head_seq: Seq,
+}
+
+/// What the server sends. Frames with a `conversation_id` and a `seq` are events: each connection gets every event of its
+/// conversations exactly once, in the order of `seq`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ServerFrame {
+    /// The connection is authenticated.
+    Ready {
+        user_id: UserId,
+        session_id: SessionId,
+        /// The server pings this often; a client that hears nothing for twice as long should reconnect.
+        heartbeat_seconds: u64,
+        conversations: Vec<ConversationHead>,
+    },
+    Pong {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<u64>,
+    },
+    /// The message has this id and seq. `level` is what is certain now.
+    MessageAck {
+        client_message_id: ClientMessageId,
+        conversation_id: ConversationId,
+        message_id: MessageId,
+        seq: Seq,
+        level: AckLevel,
+        /// False: a `stored` frame follows when the store has committed it.
+        stored: bool,
+        /// True if this client message id had been sent before: the answer is the first one's.
+        duplicate: bool,
+    },
+    /// A message that was acknowledged as `accepted` is now committed in the store.
+    Stored { client_message_id: ClientMessageId, conversation_id: ConversationId, message_id: MessageId, seq: Seq },
+    /// All that was missed has been sent; live events follow.
+    Resumed { conversations: u64, events: u64 },
+    /// Too much was missed in this conversation: events from `from_seq` to `to_seq` are not sent here. Read them over REST
+    /// (`GET /api/conversations/{id}/messages?after=`); live events go on after `to_seq`.
+    Gap { conversation_id: ConversationId, from_seq: Seq, to_seq: Seq },
+    /// A frame was not taken. The connection stays open unless a close follows.
+    Error {
+        problem: Problem,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        client_message_id: Option<ClientMessageId>,
+    },
+    /// Event: the conversation was created; `sender_id` made it.
+    ConversationCreated {
+        conversation_id: ConversationId,
+        seq: Seq,
+        event_id: EventId,
+        sender_id: UserId,
+        created_at: Timestamp,
+    },
+    /// Event: a message. `text` is `null` if it was deleted since, or cannot be opened any more (then `unreadable` is true).
+    Message {
+        conversation_id: ConversationId,
+        seq: Seq,
+        message_id: MessageId,
+        client_message_id: ClientMessageId,
+        sender_id: UserId,
+        created_at: Timestamp,
+        text: Option<String>,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        unreadable: bool,
+    },
+    /// Event: a message was deleted.
+    MessageDeleted {
+        conversation_id: ConversationId,
+        seq: Seq,
+        event_id: EventId,
+        sender_id: UserId,
+        created_at: Timestamp,
+        message_id: MessageId,
+        message_seq: Seq,
+    },
+    /// Event: somebody was added, or got another role.
+    ParticipantAdded {
+        conversation_id: ConversationId,
+        seq: Seq,
+        event_id: EventId,
+        sender_id: UserId,
+        created_at: Timestamp,
+        user_id: UserId,
+        role: Role,
+    },
+    /// Event: somebody was removed or left. For that user it is the last one of this conversation.
+    ParticipantRemoved {
+        conversation_id: ConversationId,
+        seq: Seq,
+        event_id: EventId,
+        sender_id: UserId,
+        created_at: Timestamp,
+        user_id: UserId,
+    },
+    /// Event: the title changed.
+    ConversationChanged {
+        conversation_id: ConversationId,
+        seq: Seq,
+        event_id: EventId,
+        sender_id: UserId,
+        created_at: Timestamp,
+        title: Option<String>,
+    },
+    /// Event: the conversation is gone. It is the last one.
+    ConversationDeleted {
+        conversation_id: ConversationId,
+        seq: Seq,
+        event_id: EventId,
+        sender_id: UserId,
+        created_at: Timestamp,
+    },
+    /// Event: a number without content. Skip it.
+    Void { conversation_id: ConversationId, seq: Seq, event_id: EventId, created_at: Timestamp },
+}
+
+/// Why the server closed a connection, and what the client should do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseCode {
+    /// 1001: the server stops or restarts. Reconnect after a random delay, then resume.
+    GoingAway,
+    /// 1013: the server cannot serve now (say, its store is away). Reconnect with growing delays.
+    TryAgainLater,
+    /// 4000: nothing was heard for too long. Reconnect, then resume.
+    HeartbeatTimeout,
+    /// 4008: the client read too slowly. Reconnect, then resume.
+    SlowConsumer,
+    /// 4400: a frame that breaks the protocol. Do not reconnect before the client is mended.
+    ProtocolError,
+    /// 4401: no token, a wrong or an expired one, or the session ended. Get a new token first.
+    Unauthenticated,
+    /// 4409: too much for one connection or user. Reconnect with growing delays.
+    TooMany,
+}
+
+impl CloseCode {
+    pub fn code(self) -> u16 {
+        match self {
+            Self::GoingAway => 1001,
+            Self::TryAgainLater => 1013,
+            Self::HeartbeatTimeout => 4000,
+            Self::SlowConsumer => 4008,
+            Self::ProtocolError => 4400,
+            Self::Unauthenticated => 4401,
+            Self::TooMany => 4409,
+        }
+    }
+
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::GoingAway => "going away: reconnect and resume",
+            Self::TryAgainLater => "try again later",
+            Self::HeartbeatTimeout => "heartbeat timeout: reconnect and resume",
+            Self::SlowConsumer => "slow consumer: reconnect and resume",
+            Self::ProtocolError => "protocol error: do not reconnect as is",
+            Self::Unauthenticated => "unauthenticated: get a new token first",
+            Self::TooMany => "too many: reconnect later",
+        }
+    }
+
+    /// Whether a client should come back without being changed or getting a new token.
+    pub fn reconnect(self) -> bool {
+        !matches!(self, Self::ProtocolError | Self::Unauthenticated)
+    }
+}

@@ -1,0 +1,23 @@
+//! The words that all parts of Sealpost share: ids, events, frames, problems, notices, and the database entities.
+//!
+//! What crosses a process border (the event log, live fan-out, WebSocket, REST) has its type here, and a golden file under
+//! `tests/golden/` for every released version of it. With the feature `entities` come the SeaORM entities and their scoped
+//! finders; clients leave that out.
+
+mod clock;
+#[cfg(feature = "entities")]
+pub mod entities;
+mod event;
+mod frames;
+mod ids;
+mod notice;
+mod problem;
+mod role;
+
+pub use clock::{Clock, Timestamp};
+pub use event::{Event, EventBody, EventRecord, RecordError, RecordHead, chat_subject, live_subject};
+pub use frames::{AckLevel, ClientFrame, CloseCode, ConversationHead, Cursor, ServerFrame};
+pub use ids::{ClientMessageId, ConversationId, EventId, IdError, MessageId, Seq, SessionId, UserId};
+pub use notice::{ControlNotice, StoredNotice, StoredRange, VoidedEvent};
+pub use problem::{Problem, ProblemKind};
+pub use role::{ConversationKind, Role};

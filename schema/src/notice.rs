@@ -1,0 +1,53 @@
+//! Live notices between processes: ephemeral, each safe to lose (the reader has another way to find out).
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ConversationId, EventId, MessageId, Seq, SessionId, UserId};
+
+/// From a persistence worker, after a commit. Subject [`StoredNotice::SUBJECT`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredNotice {
+    pub stored: Vec<StoredRange>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub voided: Vec<VoidedEvent>,
+}
+
+/// These events, both ends included, are committed. A range and not a watermark: with several workers, later
+/// events can be committed before earlier ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredRange {
+    #[serde(rename = "c")]
+    pub conversation_id: ConversationId,
+    #[serde(rename = "f")]
+    pub first: Seq,
+    #[serde(rename = "l")]
+    pub last: Seq,
+}
+
+/// An event that the store kept as `void`, because its sender had used the client message id before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VoidedEvent {
+    pub conversation_id: ConversationId,
+    pub seq: Seq,
+    pub id: EventId,
+    pub original_id: MessageId,
+    pub original_seq: Seq,
+}
+
+impl StoredNotice {
+    pub const SUBJECT: &'static str = "live.stored";
+}
+
+/// What every gateway must hear at once. Subject [`ControlNotice::SUBJECT`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ControlNotice {
+    /// A user became a participant with this event: their connections begin to see the conversation from `seq` on.
+    Joined { user_id: UserId, conversation_id: ConversationId, seq: Seq },
+    /// A session ended: its connections are closed.
+    SessionEnded { session_id: SessionId },
+}
+
+impl ControlNotice {
+    pub const SUBJECT: &'static str = "live.control";
+}

@@ -1,0 +1,97 @@
+//! Errors as clients see them: RFC 9457 `application/problem+json`, from a closed catalogue with stable types.
+
+use serde::{Deserialize, Serialize};
+
+/// An error reply. `type` is stable and meant for programs, `detail` says to a person what to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Problem {
+    #[serde(rename = "type")]
+    pub kind: ProblemKind,
+    pub title: String,
+    pub status: u16,
+    pub detail: String,
+    /// Names this request in the server's log; present on server errors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+}
+
+macro_rules! catalogue {
+    ($($(#[$doc:meta])* $name:ident = $text:literal, $status:literal, $title:literal;)*) => {
+        /// The catalogue. On the wire: `urn:sealpost:problem:<name>`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+        pub enum ProblemKind {
+            $($(#[$doc])* #[serde(rename = $text)] $name,)*
+        }
+
+        impl ProblemKind {
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
+            /// The stable type.
+            pub fn uri(self) -> &'static str {
+                match self { $(Self::$name => $text),* }
+            }
+
+            /// HTTP status.
+            pub fn status(self) -> u16 {
+                match self { $(Self::$name => $status),* }
+            }
+
+            pub fn title(self) -> &'static str {
+                match self { $(Self::$name => $title),* }
+            }
+        }
+    };
+}
+
+catalogue! {
+    /// The body or frame is not JSON, or not of the documented shape.
+    Malformed = "urn:sealpost:problem:malformed", 400, "The request could not be read";
+    /// A path, query or body value is outside its limits.
+    Invalid = "urn:sealpost:problem:invalid", 422, "A value is not allowed";
+    /// A frame type that this server does not know.
+    UnknownFrame = "urn:sealpost:problem:unknown-frame", 400, "Unknown frame type";
+    FrameTooLarge = "urn:sealpost:problem:frame-too-large", 413, "The frame is too large";
+    BodyTooLarge = "urn:sealpost:problem:body-too-large", 413, "The body is too large";
+    UnsupportedMediaType = "urn:sealpost:problem:unsupported-media-type", 415, "Unsupported media type";
+    /// No token, or one that is not valid.
+    Unauthenticated = "urn:sealpost:problem:unauthenticated", 401, "Not signed in";
+    TokenExpired = "urn:sealpost:problem:token-expired", 401, "The access token has expired";
+    /// Wrong user name or password; which of them is not said.
+    WrongCredentials = "urn:sealpost:problem:wrong-credentials", 401, "Wrong user name or password";
+    RefreshRefused = "urn:sealpost:problem:refresh-refused", 401, "The refresh token is not valid";
+    ForeignOrigin = "urn:sealpost:problem:foreign-origin", 403, "Origin not allowed";
+    /// You can see it, but your role does not allow this.
+    Forbidden = "urn:sealpost:problem:forbidden", 403, "Not allowed";
+    /// It does not exist, or you may not see it.
+    NotFound = "urn:sealpost:problem:not-found", 404, "Not found";
+    UnknownRecipient = "urn:sealpost:problem:unknown-recipient", 404, "Unknown recipient";
+    MethodNotAllowed = "urn:sealpost:problem:method-not-allowed", 405, "Method not allowed";
+    UsernameTaken = "urn:sealpost:problem:username-taken", 409, "The user name is taken";
+    /// The same client message id came with another text.
+    ClientMessageIdReused = "urn:sealpost:problem:client-message-id-reused", 409, "The client message id was used for another message";
+    LastOwner = "urn:sealpost:problem:last-owner", 409, "The last owner cannot go";
+    EmptyText = "urn:sealpost:problem:empty-text", 422, "The text is empty";
+    TextTooLong = "urn:sealpost:problem:text-too-long", 422, "The text is too long";
+    WeakPassword = "urn:sealpost:problem:weak-password", 422, "The password is too weak";
+    SeqOutOfRange = "urn:sealpost:problem:seq-out-of-range", 422, "The seq is out of range";
+    TooManyRequests = "urn:sealpost:problem:too-many-requests", 429, "Too many requests";
+    Internal = "urn:sealpost:problem:internal", 500, "Something failed on the server";
+    /// The event log did not answer in time: the message may or may not have been taken.
+    OutcomeUnknown = "urn:sealpost:problem:outcome-unknown", 503, "It is not known whether the message was taken";
+    /// The event log or the store is away or behind; nothing was taken.
+    Unavailable = "urn:sealpost:problem:unavailable", 503, "Temporarily unavailable";
+}
+
+impl Problem {
+    pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
+        Self { kind, title: kind.title().to_owned(), status: kind.status(), detail: detail.into(), request_id: None }
+    }
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.kind.uri(), self.detail)
+    }
+}
+
+impl std::error::Error for Problem {}
