@@ -1,0 +1,42 @@
+# Every everyday command, one line each. `make help` prints the list from the comments behind the targets.
+
+SHELL := bash
+.DEFAULT_GOAL := help
+.PHONY: help run test lint fmt check cluster bench openapi tools clean-tools
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
+
+run: ## start Sealpost alone on this machine, no other services (builds first; the first build takes minutes)
+	cargo run --release --locked -- serve
+
+test: lint tools ## everything a change must pass: format, lints, directions, tests, OpenAPI drift
+	.ci/directions
+	tools/with-services cargo test --workspace --locked
+	cargo run --quiet --locked -- openapi --out openapi --check
+
+lint: ## formatting and lints; any warning is an error
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+fmt: ## format the code
+	cargo fmt --all
+
+check: ## the repository's own rules: directions, licences, sources, compose file; no build
+	.ci/check
+
+cluster: ## a small cluster here: NATS, Postgres, two gateways (8081, 8082), workers; Ctrl-C stops it
+	tools/cluster
+
+bench: ## the load generator against NATS and Postgres on this machine; ARGS="..." is passed on
+	cargo build --release --locked -p sealpost -p sealpost-bench
+	tools/with-services target/release/sealpost-bench $(ARGS)
+
+openapi: ## write the API description into openapi/
+	cargo run --quiet --locked -- openapi --out openapi
+
+tools: ## bring nats-server and Postgres into .tools, or find them on this machine
+	tools/fetch
+
+clean-tools: ## remove what `make tools` brought
+	rm -rf .tools
