@@ -8,13 +8,14 @@
 
 pub mod embedded;
 pub mod jetstream;
-mod log;
 mod live;
+mod live_queue;
+mod log;
 mod subject;
 
 pub use live::{Live, LiveError, LiveItem, LiveMessage, LiveSubscription};
 pub use log::{
-    Append, AppendError, Appended, Connection, Consumer, ConsumerConfig, ConsumerState, DeadLetter, DeadLetters, Delivery,
-    EventLog, LogError, Position, Record, StreamState,
+    Append, AppendError, Appended, Connection, Consumer, ConsumerConfig, ConsumerState, DeadLetter, DeadLetters,
+    Delivery, EventLog, LogError, Position, Record, StreamState,
 };
 pub use subject::{Subject, SubjectError};

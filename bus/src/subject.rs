@@ -29,7 +29,11 @@ impl Subject {
     }
 
     fn checked(text: &str, valid: impl Fn(&str) -> bool) -> Result<Self, SubjectError> {
-        if text.len() <= 255 && text.split('.').all(valid) { Ok(Self(text.into())) } else { Err(SubjectError(text.into())) }
+        if text.len() <= 255 && text.split('.').all(valid) {
+            Ok(Self(text.into()))
+        } else {
+            Err(SubjectError(text.into()))
+        }
     }
 
     pub fn as_str(&self) -> &str {
