@@ -17,7 +17,7 @@ pub struct SubjectError(String);
 impl Subject {
     /// A subject to publish to: no wildcards.
     pub fn new(text: impl AsRef<str>) -> Result<Self, SubjectError> {
-        Self::checked(text.as_ref(), |token| is_plain(token))
+        Self::checked(text.as_ref(), is_plain)
     }
 
     /// A subject to subscribe to: a token may be `*` (any one token), the last may be `>` (one or more tokens).

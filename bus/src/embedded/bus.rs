@@ -42,13 +42,14 @@ impl EmbeddedBus {
         std::fs::create_dir_all(&config.path)
             .map_err(|error| LogError::Failed(format!("{}: {error}", config.path.display())))?;
         let folder = FolderLock::take(&config.path)?;
-        let (shared, writer) = open(&config)?;
+        let readers = Readers::new(config.path.join("log.db"), config.readers);
+        let max_record_bytes = config.max_record_bytes;
+        let (shared, writer) = open(config)?;
         let thread =
             std::thread::Builder::new().name("event-log".into()).spawn(move || writer.run()).map_err(failed)?;
-        let readers = Readers::new(config.path.join("log.db"), config.readers);
         let connection = watch::Sender::new(Connection { up: true, epoch: 1 });
         let running = Mutex::new(Some((thread, folder)));
-        let inner = Inner { shared, readers, connection, max_record_bytes: config.max_record_bytes, running };
+        let inner = Inner { shared, readers, connection, max_record_bytes, running };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -124,7 +125,7 @@ impl EventLog for EmbeddedBus {
 
     async fn next(&self, subject: &Subject, from: Position) -> Result<Option<Record>, LogError> {
         self.inner.is_open()?;
-        if let Some(found) = self.inner.shared.tail().next(subject, from.0) {
+        if let Ok(found) = self.inner.shared.tail().next(subject, from.0) {
             return Ok(found);
         }
         let subject = subject.clone();
@@ -133,7 +134,7 @@ impl EventLog for EmbeddedBus {
 
     async fn get(&self, position: Position) -> Result<Option<Record>, LogError> {
         self.inner.is_open()?;
-        if let Some(found) = self.inner.shared.tail().get(position.0) {
+        if let Ok(found) = self.inner.shared.tail().get(position.0) {
             return Ok(found);
         }
         self.inner.readers.run(move |connection| database::get(connection, position.0)).await
@@ -141,12 +142,20 @@ impl EventLog for EmbeddedBus {
 
     async fn consumer(&self, config: ConsumerConfig) -> Result<Box<dyn Consumer>, LogError> {
         self.inner.is_open()?;
+        let mut is_new = false;
         let shared = lock(&self.inner.shared.consumers)
             .entry(config.name.clone())
-            .or_insert_with(|| Arc::new(SharedConsumer::new(config.name.clone(), Cursor::new())))
+            .or_insert_with(|| {
+                is_new = true;
+                Arc::new(SharedConsumer::new(config.name.clone(), Cursor::new()))
+            })
             .clone();
         lock(&shared.cursor).configure(&config);
-        self.inner.shared.mark_dirty(&shared);
+        if is_new {
+            // From the first hand-out on, a crash must find the name: it counts restarts without progress.
+            self.inner.shared.mark_dirty(&shared);
+            self.inner.write(Command::Persist).await?;
+        }
         shared.changed.send_modify(|count| *count += 1);
         Ok(Box::new(EmbeddedConsumer::new(self.inner.clone(), shared)))
     }

@@ -32,8 +32,8 @@ impl EmbeddedConfig {
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
-            max_age: Duration::from_secs(7 * 24 * 3600),
-            duplicate_window: Duration::from_secs(120),
+            max_age: Duration::from_hours(7 * 24),
+            duplicate_window: Duration::from_mins(2),
             duplicate_capacity: 1_000_000,
             max_batch: 1024,
             queue: 8192,

@@ -31,7 +31,7 @@ pub(super) struct Cursor {
     max_deliver: u32,
     max_ack_pending: usize,
     /// The last position handed out.
-    cursor: u64,
+    position: u64,
     pending: BTreeMap<u64, Pending>,
     deadlines: BTreeSet<(Instant, u64)>,
     suspicion: Suspicion,
@@ -57,16 +57,16 @@ impl Cursor {
             ack_wait: Duration::from_secs(30),
             max_deliver: u32::MAX,
             max_ack_pending: 0,
-            cursor: 0,
+            position: 0,
             pending: BTreeMap::new(),
             deadlines: BTreeSet::new(),
-            suspicion: Suspicion::default(),
+            suspicion: Suspicion { opened_at: 1, ..Suspicion::default() },
         }
     }
 
     /// As it was persisted. `pending` holds the records that are still there, with their attempts; they are due at once.
-    pub(super) fn restored(cursor: u64, pending: Vec<(Record, u32)>, suspicion: Suspicion) -> Self {
-        let mut restored = Self { cursor, ..Self::new() };
+    pub(super) fn restored(position: u64, pending: Vec<(Record, u32)>, suspicion: Suspicion) -> Self {
+        let mut restored = Self { position, ..Self::new() };
         for (record, attempts) in pending {
             let position = record.position.0;
             let due = Instant::now();
@@ -84,7 +84,7 @@ impl Cursor {
     }
 
     pub(super) fn position(&self) -> u64 {
-        self.cursor
+        self.position
     }
 
     pub(super) fn suspicion(&self) -> (u64, u32) {
@@ -122,7 +122,7 @@ impl Cursor {
     pub(super) fn take_fresh(&mut self, records: Vec<Record>, now: Instant, taken: &mut Taken) {
         let room = self.room();
         for record in records.into_iter().take(room) {
-            self.cursor = record.position.0;
+            self.position = record.position.0;
             let mut before = 0;
             if self.suspicion.handed_out < self.max_ack_pending && record.position.0 <= self.suspicion.through {
                 self.suspicion.handed_out += 1;
@@ -166,7 +166,7 @@ impl Cursor {
 
     /// `last`: the log's last position; `first`: its first.
     pub(super) fn state(&self, first: u64, last: u64) -> ConsumerState {
-        let seen = self.cursor.max(first.saturating_sub(1));
+        let seen = self.position.max(first.saturating_sub(1));
         ConsumerState { pending: last.saturating_sub(seen), ack_pending: self.pending.len() as u64 }
     }
 

@@ -23,6 +23,7 @@ mod open;
 mod readers;
 mod shared;
 mod tail;
+mod upkeep;
 mod writer;
 
 pub use bus::EmbeddedBus;

@@ -34,12 +34,12 @@ impl FolderLock {
     }
 }
 
-pub(super) fn open(config: &EmbeddedConfig) -> Result<(Arc<Shared>, Writer), LogError> {
+pub(super) fn open(config: EmbeddedConfig) -> Result<(Arc<Shared>, Writer), LogError> {
     let file = config.path.join("log.db");
     prepare(config, &file).map_err(|error| LogError::Failed(format!("{}: {error}", file.display())))
 }
 
-fn prepare(config: &EmbeddedConfig, file: &Path) -> rusqlite::Result<(Arc<Shared>, Writer)> {
+fn prepare(config: EmbeddedConfig, file: &Path) -> rusqlite::Result<(Arc<Shared>, Writer)> {
     let connection = database::open_writer(file)?;
     let (first, newest, records) = connection.query_row(
         "SELECT min(position), max(position), (SELECT count(*) FROM record) FROM record",
@@ -54,8 +54,8 @@ fn prepare(config: &EmbeddedConfig, file: &Path) -> rusqlite::Result<(Arc<Shared
     let tail = Tail::new(last, config.tail_records, config.tail_bytes);
     let shared = Arc::new(Shared::new(tail, last, first, records, config.queue, sender));
     restore_consumers(&connection, &shared, last)?;
-    let duplicates = recent_ids(&connection, config)?;
-    let writer = Writer::new(connection, receiver, shared.clone(), config.clone(), last + 1, duplicates);
+    let duplicates = recent_ids(&connection, &config)?;
+    let writer = Writer::new(connection, receiver, shared.clone(), config, last + 1, duplicates);
     Ok((shared, writer))
 }
 

@@ -20,6 +20,8 @@ pub(super) enum Command {
     Append(Append, oneshot::Sender<Result<Appended, AppendError>>),
     InsertLetter(Box<DeadLetter>, oneshot::Sender<Result<bool, LogError>>),
     RemoveLetter(u64, oneshot::Sender<Result<bool, LogError>>),
+    /// Write the consumers' state with this group.
+    Persist(oneshot::Sender<Result<bool, LogError>>),
     /// A consumer's state changed and wants to be persisted soon. Holds no permit.
     Nudge,
     /// Commit what came before, persist, end. Holds no permit.

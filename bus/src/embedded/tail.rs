@@ -4,6 +4,10 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::{Record, Subject};
 
+/// The position is older than the tail: ask the disk.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NotCovered;
+
 /// A bounded ring of the newest records. It holds everything after [`Tail::covers_after`], so that for those positions
 /// its «no» is an answer and the disk need not be asked.
 #[derive(Debug)]
@@ -54,26 +58,28 @@ impl Tail {
         self.records.partition_point(|record| record.position.0 < position)
     }
 
-    /// Outer `None`: not covered, ask the disk.
-    pub(super) fn get(&self, position: u64) -> Option<Option<Record>> {
-        (position > self.covers_after).then(|| {
-            self.records.get(self.index_from(position)).filter(|record| record.position.0 == position).cloned()
-        })
+    pub(super) fn get(&self, position: u64) -> Result<Option<Record>, NotCovered> {
+        if position <= self.covers_after {
+            return Err(NotCovered);
+        }
+        Ok(self.records.get(self.index_from(position)).filter(|record| record.position.0 == position).cloned())
     }
 
     /// `None`: the newest one is older than the tail, or there is none; ask the disk.
     pub(super) fn last(&self, subject: &Subject) -> Option<Record> {
         let position = *self.by_subject.get(subject)?.back()?;
-        self.get(position)?
+        self.get(position).ok()?
     }
 
-    /// Outer `None`: not covered, ask the disk.
-    pub(super) fn next(&self, subject: &Subject, from: u64) -> Option<Option<Record>> {
-        (from > self.covers_after).then(|| {
-            let positions = self.by_subject.get(subject)?;
-            let position = *positions.get(positions.partition_point(|position| *position < from))?;
-            self.get(position)?
-        })
+    pub(super) fn next(&self, subject: &Subject, from: u64) -> Result<Option<Record>, NotCovered> {
+        if from <= self.covers_after {
+            return Err(NotCovered);
+        }
+        let Some(positions) = self.by_subject.get(subject) else { return Ok(None) };
+        match positions.get(positions.partition_point(|position| *position < from)) {
+            Some(position) => self.get(*position),
+            None => Ok(None),
+        }
     }
 
     /// Up to `limit` records after `position`; `None`: not covered, ask the disk.

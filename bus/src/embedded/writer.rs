@@ -12,15 +12,13 @@ use tokio::sync::oneshot;
 use super::config::EmbeddedConfig;
 use super::database::{self, to_sql};
 use super::duplicates::Duplicates;
-use super::shared::{Command, Shared, lock};
+use super::shared::{Command, Shared};
 use crate::{Append, AppendError, Appended, LogError, Position, Record, Subject};
 
 /// Consumer state is persisted this long after its first change at the latest …
-const PERSIST_AFTER: Duration = Duration::from_secs(1);
+pub(super) const PERSIST_AFTER: Duration = Duration::from_secs(1);
 /// … and rides along with a commit that happens anyway once it is this old.
 const RIDE_ALONG_AFTER: Duration = Duration::from_millis(250);
-/// Old records deleted in one go, so that appends never wait long behind it.
-const SWEEP: usize = 2000;
 /// Subjects whose last position is remembered.
 const HEADS: usize = 65_536;
 
@@ -46,20 +44,22 @@ enum Failure {
 /// An answer that waits for the commit.
 enum Answer {
     Append(oneshot::Sender<Result<Appended, AppendError>>, Result<Appended, AppendError>),
-    Letter(oneshot::Sender<Result<bool, LogError>>, bool),
+    Done(oneshot::Sender<Result<bool, LogError>>, bool),
 }
 
 pub(super) struct Writer {
-    connection: Connection,
+    pub(super) connection: Connection,
     commands: Receiver<Command>,
-    shared: Arc<Shared>,
-    config: EmbeddedConfig,
+    pub(super) shared: Arc<Shared>,
+    pub(super) config: EmbeddedConfig,
     /// The position the next record gets.
-    next: u64,
-    heads: HashMap<Subject, u64>,
+    pub(super) next: u64,
+    pub(super) heads: HashMap<Subject, u64>,
     duplicates: Duplicates,
-    dirty_since: Option<Instant>,
-    sweep_at: Option<Instant>,
+    pub(super) dirty_since: Option<Instant>,
+    /// Somebody waits for the consumers' state to be written.
+    persist_now: bool,
+    pub(super) sweep_at: Option<Instant>,
 }
 
 impl Writer {
@@ -73,7 +73,18 @@ impl Writer {
     ) -> Self {
         let heads = HashMap::new();
         let sweep_at = Some(Instant::now());
-        Self { connection, commands, shared, config, next, heads, duplicates, dirty_since: None, sweep_at }
+        Self {
+            connection,
+            commands,
+            shared,
+            config,
+            next,
+            heads,
+            duplicates,
+            dirty_since: None,
+            persist_now: false,
+            sweep_at,
+        }
     }
 
     pub(super) fn run(mut self) {
@@ -120,7 +131,6 @@ impl Writer {
     fn commit(&mut self, group: &mut Vec<Command>) {
         let mut answers = Vec::with_capacity(group.len());
         let mut records = Vec::with_capacity(group.len());
-        let ride_along = self.dirty_since.is_some_and(|since| since.elapsed() >= RIDE_ALONG_AFTER);
         let mut result = Ok(());
         let mut commands = group.drain(..);
         for command in commands.by_ref() {
@@ -133,21 +143,21 @@ impl Writer {
         for command in commands {
             match command {
                 Command::Append(_, reply) => answers.push(Answer::Append(reply, Err(AppendError::Conflict))),
-                Command::InsertLetter(_, reply) | Command::RemoveLetter(_, reply) => {
-                    answers.push(Answer::Letter(reply, false));
+                Command::InsertLetter(_, reply) | Command::RemoveLetter(_, reply) | Command::Persist(reply) => {
+                    answers.push(Answer::Done(reply, false));
                 }
                 Command::Nudge | Command::Close => {}
             }
         }
         let result = match result {
-            Ok(()) => self.finish(ride_along),
+            Ok(()) => self.finish(),
             Err(error) => Err(self.roll_back(&error, true)),
         };
         match result {
             Ok(()) => self.publish(records),
             Err(_) => self.forget(&records),
         }
-        answer(answers, result.err());
+        answer(answers, result.err().as_ref());
     }
 
     /// Does one command inside the transaction, which begins with the first write.
@@ -167,17 +177,22 @@ impl Writer {
                 }
             }
             Command::InsertLetter(letter, reply) => {
-                answers.push(Answer::Letter(reply, true));
+                answers.push(Answer::Done(reply, true));
                 self.begin()?;
                 database::insert_letter(&self.connection, &letter)?;
             }
             Command::RemoveLetter(number, reply) => {
-                answers.push(Answer::Letter(reply, false));
+                answers.push(Answer::Done(reply, false));
                 self.begin()?;
                 let removed = database::remove_letter(&self.connection, number)?;
-                if let Some(Answer::Letter(_, answer)) = answers.last_mut() {
+                if let Some(Answer::Done(_, answer)) = answers.last_mut() {
                     *answer = removed;
                 }
+            }
+            Command::Persist(reply) => {
+                answers.push(Answer::Done(reply, true));
+                self.begin()?;
+                self.persist_now = true;
             }
             Command::Nudge | Command::Close => {}
         }
@@ -222,14 +237,16 @@ impl Writer {
         self.heads.insert(subject, head);
     }
 
-    fn begin(&self) -> rusqlite::Result<()> {
+    pub(super) fn begin(&self) -> rusqlite::Result<()> {
         if self.connection.is_autocommit() {
             self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         }
         Ok(())
     }
 
-    fn finish(&mut self, ride_along: bool) -> Result<(), Failure> {
+    fn finish(&mut self) -> Result<(), Failure> {
+        let due = self.dirty_since.is_some_and(|since| since.elapsed() >= RIDE_ALONG_AFTER);
+        let ride_along = std::mem::take(&mut self.persist_now) || due;
         if self.connection.is_autocommit() {
             return Ok(());
         }
@@ -279,113 +296,12 @@ impl Writer {
             self.duplicates.remove(&record.id);
         }
     }
-
-    fn maintain(&mut self, now: Instant) {
-        if self.dirty_since.is_some_and(|since| now >= since + PERSIST_AFTER)
-            && let Err(error) = self.persist_in_transaction(false)
-        {
-            tracing::warn!(%error, "the embedded log could not persist its consumers; it tries again");
-            self.dirty_since = Some(now);
-        }
-        if self.sweep_at.is_some_and(|at| now >= at) {
-            self.sweep_at = self.sweep().unwrap_or_else(|error| {
-                tracing::warn!(%error, "the embedded log could not delete old records; it tries again");
-                Some(now + Duration::from_secs(10))
-            });
-        }
-    }
-
-    fn persist_in_transaction(&mut self, clean: bool) -> rusqlite::Result<()> {
-        self.begin()?;
-        let persisted = self.persist();
-        let result = persisted.and_then(|names| {
-            if clean {
-                database::set_meta(&self.connection, "clean", 1)?;
-                database::set_meta(&self.connection, "last", self.next - 1)?;
-            }
-            self.connection.execute_batch("COMMIT").inspect_err(|_| self.mark_dirty(&names))
-        });
-        if result.is_err() && !self.connection.is_autocommit() {
-            self.connection.execute_batch("ROLLBACK")?;
-        }
-        result
-    }
-
-    fn mark_dirty(&self, names: &[String]) {
-        let consumers = lock(&self.shared.consumers);
-        for consumer in names.iter().filter_map(|name| consumers.get(name)) {
-            self.shared.mark_dirty(consumer);
-        }
-    }
-
-    /// Writes the state of the changed consumers; answers with their names.
-    fn persist(&mut self) -> rusqlite::Result<Vec<String>> {
-        self.dirty_since = None;
-        let consumers: Vec<_> = lock(&self.shared.consumers).values().cloned().collect();
-        let mut names = Vec::new();
-        for consumer in consumers {
-            if !consumer.dirty.swap(false, Ordering::AcqRel) {
-                continue;
-            }
-            names.push(consumer.name.clone());
-            let cursor = lock(&consumer.cursor);
-            let (position, pending) = (cursor.position(), cursor.pending_text());
-            let (opened_at, restarts) = cursor.suspicion();
-            drop(cursor);
-            let written = self
-                .connection
-                .prepare_cached("INSERT OR REPLACE INTO consumer VALUES (?1, ?2, ?3, ?4, ?5)")
-                .and_then(|mut s| s.execute((&consumer.name, to_sql(position), pending, to_sql(opened_at), restarts)));
-            if let Err(error) = written {
-                self.mark_dirty(&names);
-                return Err(error);
-            }
-        }
-        Ok(names)
-    }
-
-    /// Deletes records past the age limit, a bounded number of them. Answers when to look again.
-    fn sweep(&mut self) -> rusqlite::Result<Option<Instant>> {
-        let cutoff = now_millis() - millis(self.config.max_age);
-        let oldest: Vec<(i64, i64)> = self
-            .connection
-            .prepare_cached("SELECT position, at FROM record ORDER BY position LIMIT ?1")?
-            .query_map([to_sql(SWEEP as u64)], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect::<rusqlite::Result<_>>()?;
-        let old = oldest.iter().take_while(|(_, at)| *at <= cutoff).count();
-        if let Some((through, _)) = old.checked_sub(1).and_then(|index| oldest.get(index)).copied() {
-            let transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-            transaction.execute("DELETE FROM record WHERE position <= ?1", [through])?;
-            // The counter of positions outlives the records.
-            database::set_meta(&transaction, "last", self.next - 1)?;
-            transaction.commit()?;
-            self.heads.clear();
-            self.shared.records.fetch_sub(old as u64, Ordering::Relaxed);
-            let through = database::from_sql(through);
-            self.shared.tail.write().unwrap_or_else(PoisonError::into_inner).forget_through(through);
-            let first = oldest.get(old).map_or(0, |(position, _)| database::from_sql(*position));
-            let first = if first == 0 { self.first_stored()? } else { first };
-            self.shared.first.store(first, Ordering::Relaxed);
-        }
-        let wait = match oldest.get(old) {
-            // All that was looked at is gone: there may be more.
-            None if old == SWEEP => 0,
-            None => return Ok(None),
-            Some((_, at)) => (at - cutoff).max(10),
-        };
-        Ok(Some(Instant::now() + Duration::from_millis(database::from_sql(wait))))
-    }
-
-    fn first_stored(&self) -> rusqlite::Result<u64> {
-        let first: Option<i64> = self.connection.query_row("SELECT min(position) FROM record", [], |row| row.get(0))?;
-        Ok(first.map_or(0, database::from_sql))
-    }
 }
 
 /// A caller that went away does not want its answer.
-fn answer(answers: Vec<Answer>, failure: Option<Failure>) {
+fn answer(answers: Vec<Answer>, failure: Option<&Failure>) {
     for answer in answers {
-        match (answer, &failure) {
+        match (answer, failure) {
             (Answer::Append(reply, outcome), None) => drop(reply.send(outcome)),
             (Answer::Append(reply, _), Some(Failure::RolledBack(error))) => {
                 drop(reply.send(Err(AppendError::Unavailable(error.clone()))));
@@ -393,8 +309,8 @@ fn answer(answers: Vec<Answer>, failure: Option<Failure>) {
             (Answer::Append(reply, _), Some(Failure::Unknown(error))) => {
                 drop(reply.send(Err(AppendError::Unknown(error.clone()))));
             }
-            (Answer::Letter(reply, outcome), None) => drop(reply.send(Ok(outcome))),
-            (Answer::Letter(reply, _), Some(Failure::RolledBack(error) | Failure::Unknown(error))) => {
+            (Answer::Done(reply, outcome), None) => drop(reply.send(Ok(outcome))),
+            (Answer::Done(reply, _), Some(Failure::RolledBack(error) | Failure::Unknown(error))) => {
                 drop(reply.send(Err(LogError::Failed(error.clone()))));
             }
         }

@@ -138,8 +138,8 @@ async fn options(
 fn observe(event: &Event, queues: &Queues, seen: &watch::Sender<Seen>) {
     match event {
         Event::Connected => {
-            queues.lost();
             seen.send_modify(|seen| *seen = Seen { up: true, connects: seen.connects + 1 });
+            queues.reconnected(seen.borrow().connects);
         }
         Event::Disconnected | Event::Closed => {
             tracing::warn!("the connection to NATS is gone; reconnecting");

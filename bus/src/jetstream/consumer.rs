@@ -66,14 +66,13 @@ impl JetStreamConsumer {
             ..Config::default()
         };
         let stream = self.inner.stream(LOG).await?;
-        let consumer = match stream.create_consumer(wanted.clone()).await {
-            Ok(consumer) => consumer,
+        let mut created = stream.create_consumer(wanted.clone()).await;
+        if created.is_err() {
             // Most likely the stream is gone.
-            Err(_) => {
-                self.inner.make_streams().await?;
-                stream.create_consumer(wanted).await.map_err(failed)?
-            }
-        };
+            self.inner.make_streams().await?;
+            created = stream.create_consumer(wanted).await;
+        }
+        let consumer = created.map_err(failed)?;
         let prefetch = self.inner.config.prefetch.clamp(1, self.config.max_ack_pending.max(1) as usize);
         let messages = consumer.stream().max_messages_per_batch(prefetch).heartbeat(HEARTBEAT).expires(EXPIRES);
         let messages = messages.messages().await.map_err(failed)?;

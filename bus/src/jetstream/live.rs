@@ -1,6 +1,7 @@
 //! Live fan-out on core NATS.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,16 +18,33 @@ use crate::{Live, LiveError, LiveMessage, LiveSubscription, Subject};
 /// Nobody subscribes to this. The server's «no responders» tells that it has handled all that was sent before.
 const BARRIER: &str = "sealpost.barrier";
 
+/// One subscription's queue.
+#[derive(Debug)]
+struct Told {
+    queue: LiveQueue,
+    /// The newest connection whose loss of the former one it was told of, or on which it began.
+    connects: AtomicU64,
+}
+
+impl Told {
+    /// Notes a reconnection once, whether its event or the first message after it comes first.
+    fn reconnected(&self, connects: u64) {
+        if self.connects.fetch_max(connects, Ordering::Relaxed) < connects {
+            self.queue.lost();
+        }
+    }
+}
+
 /// The queues of all live subscriptions, to tell them of losses.
 #[derive(Debug, Default)]
-pub(super) struct Queues(Mutex<(u64, HashMap<u64, Arc<LiveQueue>>)>);
+pub(super) struct Queues(Mutex<(u64, HashMap<u64, Arc<Told>>)>);
 
 impl Queues {
-    fn lock(&self) -> MutexGuard<'_, (u64, HashMap<u64, Arc<LiveQueue>>)> {
+    fn lock(&self) -> MutexGuard<'_, (u64, HashMap<u64, Arc<Told>>)> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&self, queue: Arc<LiveQueue>) -> u64 {
+    fn add(&self, queue: Arc<Told>) -> u64 {
         let mut queues = self.lock();
         queues.0 += 1;
         let number = queues.0;
@@ -35,8 +53,14 @@ impl Queues {
     }
 
     pub(super) fn lost(&self) {
-        for queue in self.lock().1.values() {
-            queue.lost();
+        for told in self.lock().1.values() {
+            told.queue.lost();
+        }
+    }
+
+    pub(super) fn reconnected(&self, connects: u64) {
+        for told in self.lock().1.values() {
+            told.reconnected(connects);
         }
     }
 }
@@ -56,17 +80,13 @@ impl Drop for Guard {
 }
 
 /// Moves messages from the client's queue to ours.
-async fn pump(mut messages: Subscriber, queue: Arc<LiveQueue>, client: async_nats::Client, mut connects: u64) {
+async fn pump(mut messages: Subscriber, told: Arc<Told>, client: async_nats::Client) {
     let statistics = client.statistics();
     while let Some(message) = messages.next().await {
         // The event of a reconnection may come later than the first message after it, and the notice must not.
-        let now = statistics.connects.load(std::sync::atomic::Ordering::Relaxed);
-        if now != connects {
-            connects = now;
-            queue.lost();
-        }
+        told.reconnected(statistics.connects.load(Ordering::Relaxed));
         match Subject::new(message.subject.as_str()) {
-            Ok(subject) => queue.push(LiveMessage { subject, payload: message.payload }),
+            Ok(subject) => told.queue.push(LiveMessage { subject, payload: message.payload }),
             Err(error) => tracing::warn!(%error, "a live message with a foreign subject was passed over"),
         }
     }
@@ -110,11 +130,11 @@ impl Live for JetStreamBus {
         self.inner.reachable().map_err(LiveError::Unavailable)?;
         let connects = self.inner.connects();
         let (queue, receiver) = LiveQueue::new(self.inner.config.live_queue);
-        let queue = Arc::new(queue);
+        let told = Arc::new(Told { queue, connects: AtomicU64::new(connects) });
         let client = self.inner.client.clone();
         let messages = client.subscribe(pattern.as_str().to_owned()).await.map_err(unavailable)?;
-        let number = self.inner.queues.add(queue.clone());
-        let pump = tokio::spawn(pump(messages, queue, client, connects)).abort_handle();
+        let number = self.inner.queues.add(told.clone());
+        let pump = tokio::spawn(pump(messages, told, client)).abort_handle();
         let guard = Guard { queues: self.inner.queues.clone(), number, pump };
         self.inner.barrier().await?;
         Ok(LiveSubscription::new(receiver, Some(Box::new(guard))))

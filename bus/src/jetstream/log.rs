@@ -168,13 +168,13 @@ impl EventLog for JetStreamBus {
 impl Inner {
     pub(super) async fn stream_state(&self, name: &str) -> Result<jetstream::stream::State, LogError> {
         let stream = self.stream(name).await?;
-        let info = match stream.get_info().await {
-            Ok(info) => info,
-            Err(_) => {
-                self.make_streams().await?;
-                stream.get_info().await.map_err(|error| LogError::Unavailable(error.to_string()))?
-            }
-        };
+        let mut info = stream.get_info().await;
+        if info.is_err() {
+            // Most likely the stream is gone.
+            self.make_streams().await?;
+            info = stream.get_info().await;
+        }
+        let info = info.map_err(|error| LogError::Unavailable(error.to_string()))?;
         Ok(info.state)
     }
 }

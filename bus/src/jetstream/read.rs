@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use async_nats::StatusCode;
 use async_nats::header::{HeaderMap, NATS_MESSAGE_ID};
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{DirectGetErrorKind, RawMessageErrorKind};
@@ -54,8 +55,9 @@ impl Inner {
             Ok(message) => Ok(Some(message)),
             Err(error) => match error.kind() {
                 DirectGetErrorKind::NotFound => Ok(None),
-                // The client folds «no responders» into this kind, with others; making streams does no harm for those.
-                DirectGetErrorKind::Request => Err(Failure::NobodyThere),
+                DirectGetErrorKind::Request | DirectGetErrorKind::ErrorResponse(StatusCode::NO_RESPONDERS, _) => {
+                    Err(Failure::NobodyThere)
+                }
                 _ => Err(Failure::Final(LogError::Unavailable(error.to_string()))),
             },
         }

@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn differences_are_named() {
         let [wanted, _] = wanted(&JetStreamConfig::new("nats://localhost"));
-        let is = Config { allow_direct: false, max_age: Duration::from_secs(60), max_bytes: 0, ..wanted.clone() };
+        let is = Config { allow_direct: false, max_age: Duration::from_mins(1), max_bytes: 0, ..wanted.clone() };
         let found: Vec<_> =
             differences(&wanted, &is).into_iter().map(|(text, fatal)| format!("{text} {fatal}")).collect();
         assert_eq!(found[0], "allow_direct is false instead of true true");
