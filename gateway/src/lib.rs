@@ -1,1 +1,22 @@
-//! gateway
+//! The edge of Sealpost: REST and WebSocket in, sealed events out, live frames back.
+//!
+//! Cut by feature: [`auth`], `users`, `conversations`, `messages`, `live`, `operations`. Only this crate holds plaintext and keys.
+//! [`Gateway::start`] begins the background tasks, [`Gateway::serve`] takes requests until it is told to stop.
+
+pub mod auth;
+pub mod config;
+mod conversations;
+mod keys;
+mod live;
+mod messages;
+mod openapi;
+mod operations;
+mod problem;
+mod server;
+mod state;
+mod users;
+
+pub use auth::{AuthConfig, SigningKey, SigningKeyError};
+pub use config::GatewayConfig;
+pub use openapi::{asyncapi, openapi};
+pub use server::{Gateway, GatewayParts, MetricsText, ReadyCheck};

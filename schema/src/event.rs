@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ClientMessageId, ConversationId, EventId, MessageId, Role, Seq, Timestamp, UserId};
+use crate::{ClientMessageId, ConversationId, ConversationKind, EventId, MessageId, Role, Seq, Timestamp, UserId};
 
 /// One numbered change of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,11 +21,22 @@ pub struct Event {
     pub body: EventBody,
 }
 
+/// A participant and their role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct NamedRole {
+    pub user_id: UserId,
+    pub role: Role,
+}
+
 /// What happened. New kinds may be added; the names and fields of the old ones stay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum EventBody {
-    ConversationCreated,
+    /// Always seq 1.
+    ConversationCreated {
+        conversation_kind: ConversationKind,
+        participants: Vec<NamedRole>,
+    },
     MessagePosted {
         client_message_id: ClientMessageId,
         /// Envelope of the text (see the `sealing` crate).
@@ -58,7 +69,7 @@ impl EventBody {
     /// The name under `kind`, as stored.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::ConversationCreated => "conversation_created",
+            Self::ConversationCreated { .. } => "conversation_created",
             Self::MessagePosted { .. } => "message_posted",
             Self::MessageDeleted { .. } => "message_deleted",
             Self::ParticipantAdded { .. } => "participant_added",

@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ClientMessageId, ConversationId, EventId, MessageId, Problem, Role, Seq, SessionId, Timestamp, UserId};
+use crate::{
+    ClientMessageId, ConversationId, ConversationKind, EventId, MessageId, NamedRole, Problem, Role, Seq, SessionId,
+    Timestamp, UserId,
+};
 
 /// The last seq that a client has seen, for each conversation. Any gateway understands it.
 pub type Cursor = BTreeMap<ConversationId, Seq>;
@@ -116,6 +119,8 @@ pub enum ServerFrame {
         event_id: EventId,
         sender_id: UserId,
         created_at: Timestamp,
+        conversation_kind: ConversationKind,
+        participants: Vec<NamedRole>,
     },
     /// Event: a message. `text` is `null` if it was deleted since, or cannot be opened any more (then `unreadable` is true).
     Message {

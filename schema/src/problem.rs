@@ -78,6 +78,8 @@ catalogue! {
     Internal = "urn:sealpost:problem:internal", 500, "Something failed on the server";
     /// The event log did not answer in time: the message may or may not have been taken.
     OutcomeUnknown = "urn:sealpost:problem:outcome-unknown", 503, "It is not known whether the message was taken";
+    /// The change is decided and recorded, and takes effect when the event log is back.
+    Pending = "urn:sealpost:problem:pending", 503, "Recorded, not yet in effect";
     /// The event log or the store is away or behind; nothing was taken.
     Unavailable = "urn:sealpost:problem:unavailable", 503, "Temporarily unavailable";
 }

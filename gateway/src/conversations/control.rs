@@ -1,0 +1,123 @@
+//! What all control changes share: the transaction, the rights, the outbox row, and getting the event appended.
+
+use sea_orm::sea_query::Expr;
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect, SqliteTransactionMode,
+    TransactionOptions, TransactionTrait,
+};
+use sealpost_lane::{Draft, LaneError, Rule};
+use sealpost_schema::entities::{conversation, outbox, participant};
+use sealpost_schema::{ConversationId, ConversationKind, Event, EventBody, EventId, ProblemKind, Role, Timestamp, UserId};
+
+use crate::problem::{ApiError, ApiResult};
+use crate::state::App;
+
+/// A transaction that may read and then write. SQLite needs to know that at the start.
+pub async fn begin(app: &App) -> ApiResult<DatabaseTransaction> {
+    let options =
+        TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), ..TransactionOptions::default() };
+    app.db.begin_with_options(options).await.map_err(|error| ApiError::store(&error))
+}
+
+pub async fn commit(transaction: DatabaseTransaction) -> ApiResult<()> {
+    transaction.commit().await.map_err(|error| ApiError::store(&error))
+}
+
+/// The conversation with the caller's role, locked until the transaction ends: control changes of one conversation come one
+/// after the other.
+pub async fn load_locked(
+    transaction: &DatabaseTransaction,
+    id: ConversationId,
+    user: UserId,
+) -> ApiResult<(conversation::Model, ConversationKind, Role)> {
+    let row = conversation::Entity::for_user(user.0)
+        .filter(conversation::Column::Id.eq(id.0))
+        .lock_exclusive()
+        .one(transaction)
+        .await
+        .map_err(|error| ApiError::store(&error))?
+        .ok_or_else(|| ApiError::not_found("conversation"))?;
+    let kind = ConversationKind::parse(&row.kind).ok_or_else(|| ApiError::internal(&"unknown kind of conversation"))?;
+    let role = role_of(transaction, id, user).await?.ok_or_else(|| ApiError::not_found("conversation"))?;
+    Ok((row, kind, role))
+}
+
+pub async fn role_of(transaction: &DatabaseTransaction, id: ConversationId, user: UserId) -> ApiResult<Option<Role>> {
+    let row = participant::Entity::find_by_id((id.0, user.0)).one(transaction).await.map_err(|error| ApiError::store(&error))?;
+    Ok(row.and_then(|row| Role::parse(&row.role)))
+}
+
+/// A dm has two participants, no title, and no end.
+pub fn not_dm(kind: ConversationKind) -> ApiResult<()> {
+    if kind == ConversationKind::Dm {
+        return Err(ApiError::invalid("A dm cannot be changed: it is between two people, has no title, and stays."));
+    }
+    Ok(())
+}
+
+pub fn forbidden(who: &str) -> ApiError {
+    ApiError::new(ProblemKind::Forbidden, format!("Only {who} of this conversation may do this."))
+}
+
+/// At least one owner must stay.
+pub async fn check_owner_stays(transaction: &DatabaseTransaction, id: ConversationId, leaving: UserId) -> ApiResult<()> {
+    let other = participant::Entity::of(id.0)
+        .filter(participant::Column::Role.eq(Role::Owner.as_str()))
+        .filter(Expr::col(participant::Column::UserId).ne(leaving.0))
+        .one(transaction)
+        .await
+        .map_err(|error| ApiError::store(&error))?;
+    if other.is_some() {
+        return Ok(());
+    }
+    Err(ApiError::new(ProblemKind::LastOwner, "This is the last owner. Make somebody else owner first, or delete the conversation."))
+}
+
+/// A decided change on its way into the event log.
+pub struct Change {
+    pub id: EventId,
+    pub conversation_id: ConversationId,
+    pub sender_id: UserId,
+    pub created_at: Timestamp,
+    pub body: EventBody,
+}
+
+impl Change {
+    pub fn new(app: &App, conversation_id: ConversationId, sender_id: UserId, body: EventBody) -> Self {
+        Self { id: EventId::new(), conversation_id, sender_id, created_at: app.clock.now(), body }
+    }
+
+    /// Writes the outbox row, in the transaction of the change.
+    pub async fn record(&self, transaction: &DatabaseTransaction) -> ApiResult<()> {
+        let row = outbox::ActiveModel {
+            id: Set(self.id.0),
+            conversation_id: Set(self.conversation_id.0),
+            sender_id: Set(self.sender_id.0),
+            body: Set(serde_json::to_string(&self.body).map_err(|error| ApiError::internal(&error))?),
+            created_at: Set(self.created_at.millis()),
+        };
+        outbox::Entity::insert(row).exec_without_returning(transaction).await.map_err(|error| ApiError::store(&error))?;
+        Ok(())
+    }
+
+    /// Appends the event, after the commit. If the log is away, the change stays recorded and the outbox worker brings it.
+    pub async fn publish(self, app: &App) -> ApiResult<std::sync::Arc<Event>> {
+        let conversation = self.conversation_id;
+        let draft = Draft {
+            id: self.id,
+            sender_id: self.sender_id,
+            created_at: self.created_at,
+            body: self.body,
+            rule: Rule::Control,
+            retry: false,
+        };
+        match app.lanes.append(conversation, draft).await {
+            Ok(appended) => Ok(appended.event),
+            Err(LaneError::Unavailable(_) | LaneError::OutcomeUnknown) => Err(ApiError::new(
+                ProblemKind::Pending,
+                "The change is recorded. It takes effect, and others see it, as soon as the event log is back.",
+            )),
+            Err(error) => Err(ApiError::lane(&error)),
+        }
+    }
+}

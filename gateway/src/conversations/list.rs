@@ -1,0 +1,57 @@
+//! `GET /conversations`
+
+use axum::Json;
+use axum::extract::State;
+use sealpost_schema::Problem;
+use serde::{Deserialize, Serialize};
+
+use super::ConversationResponse;
+use super::model::load;
+use crate::auth::Principal;
+use crate::problem::{ApiError, ApiResult, Query};
+use crate::state::App;
+
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ListConversationsQuery {
+    /// 1 to 1000.
+    #[serde(default = "default_limit")]
+    #[param(minimum = 1, maximum = 1000, default = 1000)]
+    pub limit: u64,
+}
+
+fn default_limit() -> u64 {
+    1000
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct ListConversationsResponse {
+    /// Latest activity first.
+    pub conversations: Vec<ConversationResponse>,
+}
+
+/// List my conversations
+///
+/// With last message, unread count and head seq; the latest activity comes first.
+#[utoipa::path(
+    get, path = "/conversations", tag = "conversations", security(("bearer" = [])),
+    params(ListConversationsQuery),
+    responses(
+        (status = 200, body = ListConversationsResponse),
+        (status = 401, body = Problem, content_type = "application/problem+json", description = "No valid token"),
+        (status = 422, body = Problem, content_type = "application/problem+json", description = "A limit out of range"),
+        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store is away"),
+    )
+)]
+pub async fn list_conversations(
+    State(app): State<App>,
+    principal: Principal,
+    Query(query): Query<ListConversationsQuery>,
+) -> ApiResult<Json<ListConversationsResponse>> {
+    if !(1..=1000).contains(&query.limit) {
+        return Err(ApiError::invalid(format!("limit is {}: use 1 to 1000.", query.limit)));
+    }
+    let conversations = load(&app, principal.user_id, None, query.limit).await?;
+    Ok(Json(ListConversationsResponse { conversations }))
+}

@@ -1,0 +1,192 @@
+//! A conversation as the API shows it.
+
+use std::collections::HashMap;
+
+use sea_orm::prelude::Uuid;
+use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, Order, Query, SelectStatement};
+use sea_orm::{ColumnTrait as _, Condition, ConnectionTrait as _, EntityTrait as _, FromQueryResult, QueryFilter as _};
+use sealpost_schema::entities::{conversation, event, participant};
+use sealpost_schema::{ConversationId, ConversationKind, EventId, Role, Seq, Timestamp, UserId};
+use serde::Serialize;
+
+use crate::messages::MessageResponse;
+use crate::problem::{ApiError, ApiResult};
+use crate::state::App;
+
+/// Unread messages are counted up to this.
+pub const MAX_UNREAD: u64 = 1000;
+
+/// A conversation, as the caller sees it.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct ConversationResponse {
+    pub id: ConversationId,
+    pub kind: ConversationKind,
+    pub title: Option<String>,
+    /// Of a dm: the other one.
+    pub peer_id: Option<UserId>,
+    /// The caller's.
+    pub role: Role,
+    pub created_by: UserId,
+    pub created_at: Timestamp,
+    /// The last event that is stored.
+    pub head_seq: Seq,
+    /// Read up to here.
+    pub read_seq: Seq,
+    /// Messages of others after `read_seq`; counted up to 1000.
+    pub unread_count: u64,
+    pub last_message: Option<MessageResponse>,
+}
+
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct ParticipantResponse {
+    pub user_id: UserId,
+    pub role: Role,
+    pub added_at: Timestamp,
+    pub read_seq: Seq,
+}
+
+impl ParticipantResponse {
+    pub fn new(row: &participant::Model) -> Option<Self> {
+        Some(Self {
+            user_id: UserId(row.user_id),
+            role: Role::parse(&row.role)?,
+            added_at: Timestamp::from_millis(row.added_at),
+            read_seq: Seq::from_db(row.read_seq),
+        })
+    }
+}
+
+#[derive(FromQueryResult)]
+struct Row {
+    id: Uuid,
+    kind: String,
+    dm_key: Option<String>,
+    sealed_title: Option<String>,
+    title_event_id: Option<Uuid>,
+    title_sender_id: Option<Uuid>,
+    created_by: Uuid,
+    created_at: i64,
+    role: String,
+    read_seq: i64,
+    head_seq: Option<i64>,
+    last_message_seq: Option<i64>,
+    unread: i64,
+}
+
+/// Events of the outer query's conversation.
+fn own_events() -> SelectStatement {
+    Query::select()
+        .from(event::Entity)
+        .and_where(
+            Expr::col((event::Entity, event::Column::ConversationId)).equals((conversation::Entity, conversation::Column::Id)),
+        )
+        .to_owned()
+}
+
+fn select(user: UserId, only: Option<ConversationId>, limit: u64) -> SelectStatement {
+    use conversation::Column as C;
+    use participant::Column as P;
+    let newest = |mut of: SelectStatement| {
+        of.column((event::Entity, event::Column::Seq)).order_by((event::Entity, event::Column::Seq), Order::Desc).limit(1).to_owned()
+    };
+    let mut messages = own_events();
+    messages.and_where(Expr::col((event::Entity, event::Column::Kind)).eq("message_posted"));
+    let unread = messages
+        .clone()
+        .expr(Expr::val(1))
+        .and_where(Expr::col((event::Entity, event::Column::Seq)).gt(Expr::col((participant::Entity, P::ReadSeq))))
+        .and_where(Expr::col((event::Entity, event::Column::SenderId)).ne(user.0))
+        .and_where(Expr::col((event::Entity, event::Column::Sealed)).is_not_null())
+        .limit(MAX_UNREAD)
+        .to_owned();
+    let unread = Query::select()
+        .expr(Expr::cust("COUNT(*)"))
+        .from_subquery(unread, Alias::new("unread_messages"))
+        .to_owned();
+    let mut select = Query::select();
+    for column in [C::Id, C::Kind, C::DmKey, C::SealedTitle, C::TitleEventId, C::TitleSenderId, C::CreatedBy, C::CreatedAt] {
+        select.column((conversation::Entity, column));
+    }
+    select
+        .column((participant::Entity, P::Role))
+        .column((participant::Entity, P::ReadSeq))
+        .expr_as(Expr::SubQuery(None, Box::new(newest(own_events()).into())), "head_seq")
+        .expr_as(Expr::SubQuery(None, Box::new(newest(messages).into())), "last_message_seq")
+        .expr_as(Expr::SubQuery(None, Box::new(unread.into())), "unread")
+        .from(conversation::Entity)
+        .inner_join(
+            participant::Entity,
+            Expr::col((participant::Entity, P::ConversationId)).equals((conversation::Entity, C::Id)),
+        )
+        .and_where(Expr::col((participant::Entity, P::UserId)).eq(user.0))
+        .and_where(Expr::col((conversation::Entity, C::DeletedAt)).is_null())
+        .limit(limit);
+    if let Some(id) = only {
+        select.and_where(Expr::col((conversation::Entity, C::Id)).eq(id.0));
+    }
+    select
+}
+
+/// The caller's conversations (or the one asked for), with the latest activity first. Two queries, and one for keys that are not in
+/// memory.
+pub async fn load(app: &App, user: UserId, only: Option<ConversationId>, limit: u64) -> ApiResult<Vec<ConversationResponse>> {
+    let statement = app.db.get_database_backend().build(&select(user, only, limit));
+    let rows = Row::find_by_statement(statement).all(&app.db).await.map_err(|error| ApiError::store(&error))?;
+    let mut last = last_messages(app, &rows).await?;
+    let ids: Vec<_> = rows.iter().map(|row| ConversationId(row.id)).collect();
+    app.keys.prepare_all(&ids).await.map_err(|error| ApiError::internal(&error))?;
+    let mut conversations = Vec::with_capacity(rows.len());
+    for row in rows {
+        let message = last.remove(&row.id);
+        conversations.push(show(app, user, row, message).await?);
+    }
+    let activity = |one: &ConversationResponse| one.last_message.as_ref().map_or(one.created_at, |message| message.created_at);
+    conversations.sort_by_key(|one| std::cmp::Reverse((activity(one), one.id)));
+    Ok(conversations)
+}
+
+async fn last_messages(app: &App, rows: &[Row]) -> ApiResult<HashMap<Uuid, event::Model>> {
+    let mut any = Condition::any();
+    for row in rows {
+        if let Some(seq) = row.last_message_seq {
+            any = any.add(event::Column::ConversationId.eq(row.id).and(event::Column::Seq.eq(seq)));
+        }
+    }
+    if any.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let messages = event::Entity::find().filter(any).all(&app.db).await.map_err(|error| ApiError::store(&error))?;
+    Ok(messages.into_iter().map(|message| (message.conversation_id, message)).collect())
+}
+
+async fn show(app: &App, user: UserId, row: Row, last: Option<event::Model>) -> ApiResult<ConversationResponse> {
+    let id = ConversationId(row.id);
+    let title = match (row.sealed_title, row.title_event_id, row.title_sender_id) {
+        (Some(sealed), Some(event), Some(sender)) => {
+            let opened = app.keys.open(id, EventId(event), UserId(sender), &sealed).await;
+            opened.inspect_err(|error| tracing::error!(conversation = %id, %error, "a title cannot be opened")).ok()
+        }
+        _ => None,
+    };
+    let last_message = match last {
+        Some(message) => Some(MessageResponse::open(message, &app.keys).await?),
+        None => None,
+    };
+    Ok(ConversationResponse {
+        id,
+        kind: ConversationKind::parse(&row.kind).ok_or_else(|| ApiError::internal(&"unknown kind of conversation"))?,
+        title,
+        peer_id: row.dm_key.as_deref().and_then(|key| peer_of(key, user)),
+        role: Role::parse(&row.role).ok_or_else(|| ApiError::internal(&"unknown role"))?,
+        created_by: UserId(row.created_by),
+        created_at: Timestamp::from_millis(row.created_at),
+        head_seq: Seq::from_db(row.head_seq.unwrap_or(0)),
+        read_seq: Seq::from_db(row.read_seq),
+        unread_count: u64::try_from(row.unread).unwrap_or(0),
+        last_message,
+    })
+}
+
+fn peer_of(dm_key: &str, user: UserId) -> Option<UserId> {
+    dm_key.split(':').filter_map(|id| id.parse().ok()).find(|id| *id != user)
+}

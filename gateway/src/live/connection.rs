@@ -1,0 +1,143 @@
+//! One connection, as the rest of the process sees it: a bounded queue of frames and a way to close it.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use axum::extract::ws::Utf8Bytes;
+use sealpost_schema::{CloseCode, ConversationId, ServerFrame, SessionId, UserId};
+use tokio::sync::{Notify, mpsc};
+
+use super::room::Room;
+
+/// Shared by the connection's own task, the rooms and the lanes.
+pub struct Connection {
+    pub user_id: UserId,
+    pub session_id: SessionId,
+    frames: mpsc::Sender<Utf8Bytes>,
+    queued_bytes: AtomicUsize,
+    max_queued_bytes: usize,
+    /// Messages sent by this client that have no answer yet.
+    in_flight: AtomicUsize,
+    max_in_flight: usize,
+    close: OnceLock<CloseCode>,
+    /// Rings when the connection must close, or may be read again.
+    pub wake: Notify,
+    /// Rings when frames were taken out of the queue.
+    drained: Notify,
+    rooms: Mutex<HashMap<ConversationId, Arc<Room>>>,
+}
+
+impl Connection {
+    pub fn new(
+        user_id: UserId,
+        session_id: SessionId,
+        frames: mpsc::Sender<Utf8Bytes>,
+        max_queued_bytes: usize,
+        max_in_flight: usize,
+    ) -> Self {
+        Self {
+            user_id,
+            session_id,
+            frames,
+            queued_bytes: AtomicUsize::new(0),
+            max_queued_bytes,
+            in_flight: AtomicUsize::new(0),
+            max_in_flight,
+            close: OnceLock::new(),
+            wake: Notify::new(),
+            drained: Notify::new(),
+            rooms: Mutex::default(),
+        }
+    }
+
+    /// Queues a frame. A client too slow for its queue is closed and resumes: memory per connection is bounded.
+    pub fn push(&self, frame: Utf8Bytes) {
+        let bytes = frame.len();
+        let queued = self.queued_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if queued > self.max_queued_bytes || self.frames.try_send(frame).is_err() {
+            if self.close.get().is_none() {
+                metrics::counter!("sealpost_websocket_slow_consumers_total").increment(1);
+            }
+            self.close(CloseCode::SlowConsumer);
+        }
+    }
+
+    pub fn send(&self, frame: &ServerFrame) {
+        self.push(encode(frame));
+    }
+
+    /// Queues a frame of a backlog: waits while the queue is half full, and leaves the other half to what is live.
+    pub async fn push_backlog(&self, frame: Utf8Bytes) {
+        loop {
+            let drained = self.drained.notified();
+            let half_full = self.frames.capacity() * 2 < self.frames.max_capacity()
+                || self.queued_bytes.load(Ordering::Relaxed) * 2 > self.max_queued_bytes;
+            if !half_full || self.closing().is_some() {
+                break;
+            }
+            drained.await;
+        }
+        self.push(frame);
+    }
+
+    /// The connection's task has taken these bytes out of the queue.
+    pub fn written(&self, bytes: usize) {
+        self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.drained.notify_one();
+    }
+
+    /// The first reason wins.
+    pub fn close(&self, code: CloseCode) {
+        if self.close.set(code).is_ok() {
+            self.wake.notify_one();
+            self.drained.notify_one();
+        }
+    }
+
+    pub fn closing(&self) -> Option<CloseCode> {
+        self.close.get().copied()
+    }
+
+    pub fn begin_send(&self) {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn end_send(&self) {
+        if self.in_flight.fetch_sub(1, Ordering::Relaxed) >= self.max_in_flight {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Whether the client may send more before hearing of what it sent.
+    pub fn may_send(&self) -> bool {
+        self.in_flight.load(Ordering::Relaxed) < self.max_in_flight
+    }
+
+    /// False if it was attached before.
+    pub fn entered(&self, id: ConversationId, room: &Arc<Room>) -> bool {
+        self.rooms().insert(id, Arc::clone(room)).is_none()
+    }
+
+    pub fn left(&self, id: ConversationId) {
+        self.rooms().remove(&id);
+    }
+
+    pub fn is_in(&self, id: ConversationId) -> bool {
+        self.rooms().contains_key(&id)
+    }
+
+    /// Takes all rooms out, for leaving them.
+    pub fn take_rooms(&self) -> HashMap<ConversationId, Arc<Room>> {
+        std::mem::take(&mut *self.rooms())
+    }
+
+    fn rooms(&self) -> std::sync::MutexGuard<'_, HashMap<ConversationId, Arc<Room>>> {
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A frame as text. Frames always serialise; an empty one could only come from a defect, and is not valid JSON.
+pub fn encode(frame: &ServerFrame) -> Utf8Bytes {
+    Utf8Bytes::from(serde_json::to_string(frame).unwrap_or_default())
+}

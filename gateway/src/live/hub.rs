@@ -1,0 +1,265 @@
+//! The rooms of this process: made when the first local connection needs one, gone with the last.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
+use sea_orm::{ColumnTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QuerySelect};
+use sealpost_bus::{Live, LiveItem, LiveSubscription, Subject};
+use sealpost_lane::{Observer, Reader};
+use sealpost_schema::entities::{conversation, event};
+use sealpost_schema::{ConversationId, Event, EventRecord, RecordHead, Seq, live_subject};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Connection;
+use super::room::Room;
+use crate::keys::{ConversationKeys, KeyError, sealed_of};
+
+/// Events taken in one step when a hole is filled.
+const FILL_EVENTS: usize = 256;
+/// How long an early event waits for the ones before it before they are looked for.
+const EARLY_WAIT: Duration = Duration::from_millis(20);
+
+pub struct Hub {
+    rooms: Mutex<HashMap<ConversationId, Arc<Room>>>,
+    pub keys: Arc<ConversationKeys>,
+    pub reader: Reader,
+    db: DatabaseConnection,
+    live: Arc<dyn Live>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    /// For tasks that outlive a call; set right after making.
+    own: std::sync::Weak<Hub>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum HubError {
+    #[error("live fan-out is not available: {0}")]
+    Live(String),
+    #[error("the store is not available: {0}")]
+    Store(#[from] DbErr),
+}
+
+impl Hub {
+    pub fn new(
+        keys: Arc<ConversationKeys>,
+        reader: Reader,
+        db: DatabaseConnection,
+        live: Arc<dyn Live>,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Arc<Self> {
+        Arc::new_cyclic(|own| Self { rooms: Mutex::default(), keys, reader, db, live, tasks, stop, own: own.clone() })
+    }
+
+    /// The rooms of these conversations, subscribed and started.
+    pub async fn enter(&self, ids: &[ConversationId]) -> Result<Vec<Arc<Room>>, HubError> {
+        let mut rooms = Vec::with_capacity(ids.len());
+        for id in ids {
+            rooms.push(self.room(*id).await?);
+        }
+        let cold: Vec<_> = rooms.iter().filter(|room| !room.is_started()).map(|room| room.id).collect();
+        if !cold.is_empty() {
+            let heads = self.stored_heads(&cold).await?;
+            for room in &rooms {
+                if let Some(head) = heads.get(&room.id)
+                    && room.start_at(*head, &self.keys)
+                {
+                    self.fill(room);
+                }
+            }
+        }
+        Ok(rooms)
+    }
+
+    async fn room(&self, id: ConversationId) -> Result<Arc<Room>, HubError> {
+        let known = self.find(id);
+        if let Some(room) = known {
+            room.subscribed().await;
+            return Ok(room);
+        }
+        let room = Arc::new(Room::new(id));
+        let room = Arc::clone(self.lock().entry(id).or_insert(room));
+        let Some(claim) = room.claim_subscription() else {
+            room.subscribed().await;
+            return Ok(room);
+        };
+        let subscription = match Subject::pattern(live_subject(id)) {
+            Ok(subject) => self.live.subscribe(subject).await.map_err(|error| HubError::Live(error.to_string())),
+            Err(error) => Err(HubError::Live(error.to_string())),
+        };
+        match subscription {
+            Ok(subscription) => {
+                if let Some(hub) = self.own.upgrade() {
+                    self.tasks.spawn(hub.listen(Arc::clone(&room), subscription));
+                }
+                drop(claim);
+                Ok(room)
+            }
+            Err(error) => {
+                room.close();
+                self.lock().remove(&id);
+                Err(error)
+            }
+        }
+    }
+
+    /// Where these conversations stand in the store: 0 for those without events.
+    async fn stored_heads(&self, ids: &[ConversationId]) -> Result<HashMap<ConversationId, Seq>, HubError> {
+        let head = Query::select()
+            .expr(event::Column::Seq.max())
+            .from(event::Entity)
+            .and_where(
+                Expr::col((event::Entity, event::Column::ConversationId))
+                    .equals((conversation::Entity, conversation::Column::Id)),
+            )
+            .to_owned();
+        let rows: Vec<(sea_orm::prelude::Uuid, Option<i64>)> = conversation::Entity::find()
+            .select_only()
+            .column(conversation::Column::Id)
+            .column_as(Expr::SubQuery(None, Box::new(head.into())), "head")
+            .filter(conversation::Column::Id.is_in(ids.iter().map(|id| id.0)))
+            .into_tuple()
+            .all(&self.db)
+            .await?;
+        let mut heads: HashMap<_, _> = ids.iter().map(|id| (*id, Seq(0))).collect();
+        heads.extend(rows.into_iter().map(|(id, head)| (ConversationId(id), Seq::from_db(head.unwrap_or(0)))));
+        Ok(heads)
+    }
+
+    /// Carries live copies into the room for as long as it is open.
+    async fn listen(self: Arc<Self>, room: Arc<Room>, mut subscription: LiveSubscription) {
+        loop {
+            let item = tokio::select! {
+                () = room.stop.cancelled() => break,
+                () = self.stop.cancelled() => break,
+                item = subscription.recv() => item,
+            };
+            match item {
+                Some(LiveItem::Message(message)) => self.on_live(&room, &message.payload).await,
+                Some(LiveItem::Lost) => {
+                    if room.claim_fill() {
+                        self.spawn_fill(&room, true);
+                    }
+                }
+                None => break,
+            }
+        }
+    }
+
+    async fn on_live(&self, room: &Arc<Room>, payload: &[u8]) {
+        // Most copies were seen before, through the local lane: look at the start only.
+        let known = |head: RecordHead| room.head().is_some_and(|seen| head.last <= seen);
+        if RecordHead::peek(payload).is_ok_and(known) {
+            return;
+        }
+        match EventRecord::decode(payload) {
+            Ok(record) if record.conversation_id() == Some(room.id) => {
+                self.prepare(&record.events).await;
+                if room.take(&record.events, &self.keys) {
+                    self.fill(room);
+                }
+            }
+            Ok(_) => tracing::error!(conversation = %room.id, "a live copy of another conversation was dropped"),
+            Err(error) => tracing::error!(conversation = %room.id, %error, "an unreadable live copy was dropped"),
+        }
+    }
+
+    /// Brings the keys of these events into memory, as far as they can be had.
+    pub async fn prepare(&self, events: &[Arc<Event>]) {
+        for event in events {
+            if let Some(sealed) = sealed_of(event)
+                && let Err(error @ (KeyError::Store(_) | KeyError::Unwrap(_))) =
+                    self.keys.prepare(event.conversation_id, sealed).await
+            {
+                tracing::warn!(conversation = %event.conversation_id, %error, "a conversation key could not be loaded");
+            }
+        }
+    }
+
+    fn fill(&self, room: &Arc<Room>) {
+        self.spawn_fill(room, false);
+    }
+
+    /// The caller has claimed the fill. `check`: look for events after the head even if none came early.
+    fn spawn_fill(&self, room: &Arc<Room>, check: bool) {
+        if let Some(hub) = self.own.upgrade() {
+            metrics::counter!("sealpost_live_fills_total").increment(1);
+            self.tasks.spawn(hub.run_fill(Arc::clone(room), check));
+        }
+    }
+
+    async fn run_fill(self: Arc<Self>, room: Arc<Room>, mut check: bool) {
+        let mut failures = 0;
+        loop {
+            let pause = if check { Duration::ZERO } else { EARLY_WAIT * (1 << u32::min(failures, 6)) };
+            tokio::select! {
+                () = room.stop.cancelled() => return,
+                () = self.stop.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+            let still = room.still_filling(&self.keys);
+            let after = match (still, room.head()) {
+                (Some(after), _) => after,
+                (None, Some(head)) if check => head,
+                (None, _) => return,
+            };
+            match self.reader.fill(room.id, after, FILL_EVENTS).await {
+                Ok(events) => {
+                    check = check && events.len() == FILL_EVENTS;
+                    failures = if events.is_empty() { failures + 1 } else { 0 };
+                    self.prepare(&events).await;
+                    if room.take(&events, &self.keys) || still.is_some() || check {
+                        continue;
+                    }
+                    return;
+                }
+                Err(error) => {
+                    failures += 1;
+                    tracing::warn!(conversation = %room.id, %error, "a hole could not be filled yet");
+                }
+            }
+        }
+    }
+
+    /// Takes a connection out of all its rooms.
+    pub fn leave(&self, connection: &Arc<Connection>) {
+        for (id, room) in connection.take_rooms() {
+            if room.detach(connection) {
+                let mut rooms = self.lock();
+                if room.close_if_empty() && rooms.get(&id).is_some_and(|known| Arc::ptr_eq(known, &room)) {
+                    rooms.remove(&id);
+                }
+            }
+        }
+    }
+
+    /// After a reconnect of the bus: looks at the head of every room.
+    pub fn check_all(&self) {
+        let rooms: Vec<_> = self.lock().values().cloned().collect();
+        for room in rooms {
+            if room.is_started() && room.claim_fill() {
+                self.spawn_fill(&room, true);
+            }
+        }
+    }
+
+    fn find(&self, id: ConversationId) -> Option<Arc<Room>> {
+        self.lock().get(&id).cloned()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ConversationId, Arc<Room>>> {
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Observer for Hub {
+    fn appended(&self, record: &Arc<EventRecord>) {
+        let Some(room) = record.conversation_id().and_then(|id| self.find(id)) else { return };
+        if room.take(&record.events, &self.keys) {
+            self.fill(&room);
+        }
+    }
+}

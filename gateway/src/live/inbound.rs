@@ -1,0 +1,235 @@
+//! What a client's frames do.
+
+use std::sync::Arc;
+
+use sealpost_lane::{Appended, LaneError, Progress, Waiter};
+use sealpost_schema::{
+    AckLevel, ClientFrame, ClientMessageId, CloseCode, ConversationId, Problem, ProblemKind, ServerFrame,
+};
+
+use super::Connection;
+use crate::messages::{self, Outgoing};
+use crate::problem::ApiError;
+use crate::state::App;
+
+/// What the connection's task does after a frame.
+pub enum Next {
+    Go,
+    /// The client shows a (new) token.
+    Authenticate { token: String },
+    Resume(sealpost_schema::Cursor),
+}
+
+/// Reads a text frame; a problem if it is none.
+pub fn parse(text: &str, max_bytes: usize) -> Result<ClientFrame, Box<ServerFrame>> {
+    let error = |kind, detail: String, client_message_id| {
+        Box::new(ServerFrame::Error { problem: Problem::new(kind, detail), client_message_id })
+    };
+    if text.len() > max_bytes {
+        let detail = format!("The frame has {} bytes; this server takes {max_bytes}. Send less in one frame.", text.len());
+        return Err(error(ProblemKind::FrameTooLarge, detail, None));
+    }
+    serde_json::from_str(text).map_err(|cause| {
+        #[derive(serde::Deserialize)]
+        struct Outline {
+            r#type: Option<serde_json::Value>,
+            client_message_id: Option<ClientMessageId>,
+        }
+        let Ok(outline) = serde_json::from_str::<Outline>(text) else {
+            return error(ProblemKind::Malformed, format!("The frame is not a JSON object as documented: {cause}."), None);
+        };
+        match outline.r#type.as_ref().and_then(serde_json::Value::as_str) {
+            Some("authenticate" | "ping" | "message" | "resume" | "message_read") => {
+                error(ProblemKind::Malformed, format!("The frame is not as documented: {cause}."), outline.client_message_id)
+            }
+            Some(other) => {
+                let other: String = other.chars().take(40).collect();
+                let detail = format!("This server knows no frame of type `{other}`. See /openapi/websocket.json.");
+                error(ProblemKind::UnknownFrame, detail, outline.client_message_id)
+            }
+            None => error(ProblemKind::Malformed, "The frame has no `type`.".to_owned(), outline.client_message_id),
+        }
+    })
+}
+
+/// Does what a frame asks for. Answers go into the connection's queue.
+pub async fn handle(app: App, connection: Arc<Connection>, frame: ClientFrame) -> Next {
+    match frame {
+        ClientFrame::Ping { id } => connection.send(&ServerFrame::Pong { id }),
+        ClientFrame::Authenticate { token, .. } => return Next::Authenticate { token },
+        ClientFrame::Resume { cursor } => return Next::Resume(cursor),
+        ClientFrame::MessageRead { conversation_id, seq } => {
+            if let Err(ApiError(problem)) = messages::mark_read(&app, connection.user_id, conversation_id, seq).await {
+                connection.send(&ServerFrame::Error { problem, client_message_id: None });
+            }
+        }
+        ClientFrame::Message { conversation_id, client_message_id, text, ack, retry } => {
+            let outgoing = Outgoing { conversation_id, client_message_id, text, retry };
+            send(&app, &connection, outgoing, ack).await;
+        }
+    }
+    Next::Go
+}
+
+async fn send(app: &App, connection: &Arc<Connection>, outgoing: Outgoing, ack: AckLevel) {
+    connection.begin_send();
+    let name = outgoing.client_message_id.clone();
+    let waiter = waiter(app.clone(), Arc::clone(connection), outgoing.clone(), ack);
+    if let Err(error) = messages::submit(app, connection.user_id, outgoing, waiter).await {
+        fail(connection, name, error);
+    }
+}
+
+fn fail(connection: &Connection, name: ClientMessageId, ApiError(problem): ApiError) {
+    connection.end_send();
+    connection.send(&ServerFrame::Error { problem, client_message_id: Some(name) });
+}
+
+/// Turns the lane's progress into frames. Called in the lane's task: it only queues.
+fn waiter(app: App, connection: Arc<Connection>, outgoing: Outgoing, ack: AckLevel) -> Waiter {
+    let mut sending = Some(Sending { app, connection, outgoing, ack, appended: None, answered: false });
+    Box::new(move |progress| {
+        if let Some(state) = &mut sending
+            && state.on(progress)
+        {
+            sending = None;
+        }
+    })
+}
+
+struct Sending {
+    app: App,
+    connection: Arc<Connection>,
+    outgoing: Outgoing,
+    ack: AckLevel,
+    appended: Option<Appended>,
+    answered: bool,
+}
+
+impl Sending {
+    /// True: nothing more is to be told.
+    fn on(&mut self, progress: Progress) -> bool {
+        match progress {
+            Progress::Failed(error) => {
+                self.fail(&error);
+                true
+            }
+            Progress::Accepted { appended, stored } => {
+                if appended.duplicate {
+                    self.answer_duplicate(appended, stored);
+                    return true;
+                }
+                self.appended = Some(appended);
+                if stored || self.ack == AckLevel::Accepted {
+                    self.answer(if stored { AckLevel::Stored } else { AckLevel::Accepted }, stored);
+                }
+                stored
+            }
+            Progress::Overdue => {
+                if !self.answered {
+                    self.answer(AckLevel::Accepted, false);
+                }
+                false
+            }
+            Progress::Stored => {
+                if self.answered {
+                    self.send_stored();
+                } else {
+                    self.answer(AckLevel::Stored, true);
+                }
+                true
+            }
+            Progress::Voided { original_id, original_seq } => {
+                self.end();
+                self.connection.send(&ServerFrame::MessageAck {
+                    client_message_id: self.outgoing.client_message_id.clone(),
+                    conversation_id: self.outgoing.conversation_id,
+                    message_id: original_id,
+                    seq: original_seq,
+                    level: AckLevel::Stored,
+                    stored: true,
+                    duplicate: true,
+                });
+                true
+            }
+        }
+    }
+
+    fn fail(&mut self, error: &LaneError) {
+        fail(&self.connection, self.outgoing.client_message_id.clone(), ApiError::lane(error));
+        self.answered = true;
+    }
+
+    fn end(&mut self) {
+        if !std::mem::replace(&mut self.answered, true) {
+            self.connection.end_send();
+        }
+    }
+
+    fn answer(&mut self, level: AckLevel, stored: bool) {
+        self.end();
+        if let Some(appended) = &self.appended {
+            self.connection.send(&ack_frame(&self.outgoing, appended, level, stored));
+        }
+    }
+
+    fn send_stored(&self) {
+        if let Some(appended) = &self.appended {
+            self.connection.send(&ServerFrame::Stored {
+                client_message_id: self.outgoing.client_message_id.clone(),
+                conversation_id: self.outgoing.conversation_id,
+                message_id: appended.event.id.into(),
+                seq: appended.event.seq,
+            });
+        }
+    }
+
+    /// The same id was sent before: the first answer again, or a refusal if the text differs. Opening may need the store, so it
+    /// has its own task.
+    fn answer_duplicate(&mut self, appended: Appended, stored: bool) {
+        self.answered = true;
+        let (app, connection, outgoing) = (self.app.clone(), Arc::clone(&self.connection), self.outgoing.clone());
+        self.app.tasks.spawn(async move {
+            match messages::check_same(&app, &outgoing, &appended).await {
+                Ok(()) => {
+                    connection.end_send();
+                    let level = if stored { AckLevel::Stored } else { AckLevel::Accepted };
+                    connection.send(&ack_frame(&outgoing, &appended, level, stored));
+                }
+                Err(error) => fail(&connection, outgoing.client_message_id, error),
+            }
+        });
+    }
+}
+
+fn ack_frame(outgoing: &Outgoing, appended: &Appended, level: AckLevel, stored: bool) -> ServerFrame {
+    ServerFrame::MessageAck {
+        client_message_id: outgoing.client_message_id.clone(),
+        conversation_id: outgoing.conversation_id,
+        message_id: appended.event.id.into(),
+        seq: appended.event.seq,
+        level,
+        stored,
+        duplicate: appended.duplicate,
+    }
+}
+
+/// Tells a joined user's connections.
+pub fn join(app: &App, connections: Vec<Arc<Connection>>, id: ConversationId, seq: sealpost_schema::Seq) {
+    for connection in connections {
+        let app = app.clone();
+        app.tasks.clone().spawn(async move {
+            if let Err(code) = super::resume::join(&app, &connection, id, seq).await {
+                connection.close(code);
+            }
+            if connection.closing().is_some() {
+                app.hub.leave(&connection);
+            }
+        });
+    }
+}
+
+/// A token on an open connection must be the same user's.
+pub fn is_wrong_user(connection: &Connection, user: sealpost_schema::UserId) -> Option<CloseCode> {
+    (connection.user_id != user).then_some(CloseCode::Unauthenticated)
+}

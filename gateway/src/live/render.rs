@@ -1,0 +1,75 @@
+//! Events as frames: opened once per process and serialised once per conversation.
+
+use sealpost_schema::{Event, EventBody, MessageId, ServerFrame};
+
+use crate::keys::{ConversationKeys, KeyError, sealed_of};
+
+/// The frame of an event. `None`: its key is not in memory yet.
+pub fn render(event: &Event, keys: &ConversationKeys) -> Option<ServerFrame> {
+    let opened = match sealed_of(event) {
+        None => None,
+        Some(sealed) => Some(keys.open_cached(event.conversation_id, event.id, event.sender_id, sealed)?),
+    };
+    Some(frame(event, opened))
+}
+
+/// The frame of an event whose envelope was opened with this result.
+pub fn frame(event: &Event, opened: Option<Result<String, KeyError>>) -> ServerFrame {
+    let unreadable = matches!(opened, Some(Err(_)));
+    if let Some(Err(error)) = &opened {
+        metrics::counter!("sealpost_unreadable_events_total").increment(1);
+        tracing::error!(conversation = %event.conversation_id, seq = %event.seq, %error, "an event cannot be opened");
+    }
+    let text = opened.and_then(Result::ok);
+    let (conversation_id, seq, event_id, sender_id, created_at) =
+        (event.conversation_id, event.seq, event.id, event.sender_id, event.created_at);
+    match &event.body {
+        EventBody::ConversationCreated { conversation_kind, participants } => ServerFrame::ConversationCreated {
+            conversation_id,
+            seq,
+            event_id,
+            sender_id,
+            created_at,
+            conversation_kind: *conversation_kind,
+            participants: participants.clone(),
+        },
+        EventBody::MessagePosted { client_message_id, .. } => ServerFrame::Message {
+            conversation_id,
+            seq,
+            message_id: MessageId::from(event_id),
+            client_message_id: client_message_id.clone(),
+            sender_id,
+            created_at,
+            text,
+            unreadable,
+        },
+        EventBody::MessageDeleted { message_id, message_seq } => ServerFrame::MessageDeleted {
+            conversation_id,
+            seq,
+            event_id,
+            sender_id,
+            created_at,
+            message_id: *message_id,
+            message_seq: *message_seq,
+        },
+        EventBody::ParticipantAdded { user_id, role } => ServerFrame::ParticipantAdded {
+            conversation_id,
+            seq,
+            event_id,
+            sender_id,
+            created_at,
+            user_id: *user_id,
+            role: *role,
+        },
+        EventBody::ParticipantRemoved { user_id } => {
+            ServerFrame::ParticipantRemoved { conversation_id, seq, event_id, sender_id, created_at, user_id: *user_id }
+        }
+        EventBody::ConversationChanged { .. } => {
+            ServerFrame::ConversationChanged { conversation_id, seq, event_id, sender_id, created_at, title: text }
+        }
+        EventBody::ConversationDeleted => {
+            ServerFrame::ConversationDeleted { conversation_id, seq, event_id, sender_id, created_at }
+        }
+        EventBody::Void { .. } => ServerFrame::Void { conversation_id, seq, event_id, created_at },
+    }
+}

@@ -1,0 +1,160 @@
+//! Starting a connection: which conversations it sees, from where, and what it missed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
+use sealpost_lane::LaneError;
+use sealpost_schema::entities::{conversation, session};
+use sealpost_schema::{CloseCode, ConversationHead, ConversationId, Cursor, Problem, ProblemKind, Seq, ServerFrame};
+
+use super::Connection;
+use super::connection::encode;
+use super::render::render;
+use super::room::{Attach, Room};
+use crate::state::App;
+
+/// Events fetched in one step.
+const PAGE: usize = 200;
+/// Conversations that one connection can see.
+const MAX_CONVERSATIONS: u64 = 10_000;
+
+/// The rooms of a connection that said hello and does not get events yet.
+pub struct Started {
+    rooms: Vec<Arc<Room>>,
+}
+
+/// Finds the conversations, enters their rooms and sends `ready`. An `Err` closes the connection.
+pub async fn start(app: &App, connection: &Arc<Connection>) -> Result<Started, CloseCode> {
+    let now = app.clock.now().millis();
+    let live = session::Entity::live_of(connection.user_id.0, now)
+        .filter(session::Column::Id.eq(connection.session_id.0))
+        .one(&app.db)
+        .await
+        .map_err(|error| unavailable(&error))?;
+    if live.is_none() {
+        return Err(CloseCode::Unauthenticated);
+    }
+    let ids: Vec<sea_orm::prelude::Uuid> = conversation::Entity::for_user(connection.user_id.0)
+        .select_only()
+        .column(conversation::Column::Id)
+        .limit(MAX_CONVERSATIONS)
+        .into_tuple()
+        .all(&app.db)
+        .await
+        .map_err(|error| unavailable(&error))?;
+    let ids: Vec<_> = ids.into_iter().map(ConversationId).collect();
+    let rooms = app.hub.enter(&ids).await.map_err(|error| unavailable(&error))?;
+    let heads = rooms
+        .iter()
+        .map(|room| ConversationHead { conversation_id: room.id, head_seq: room.head().unwrap_or_default() })
+        .collect::<Vec<_>>();
+    connection.send(&ServerFrame::Ready {
+        user_id: connection.user_id,
+        session_id: connection.session_id,
+        heartbeat_seconds: app.config.heartbeat_seconds,
+        conversations: heads,
+    });
+    Ok(Started { rooms })
+}
+
+impl Started {
+    /// Live events from the heads that `ready` named.
+    pub async fn live(self, app: &App, connection: &Arc<Connection>) -> Result<(), CloseCode> {
+        for room in self.rooms {
+            let from = room.head().unwrap_or_default();
+            follow(app, connection, room, from, usize::MAX).await?;
+        }
+        Ok(())
+    }
+
+    /// What was missed since `cursor`, then live events.
+    pub async fn resume(self, app: &App, connection: &Arc<Connection>, cursor: &Cursor) -> Result<(), CloseCode> {
+        let _turn = app.resumes.acquire().await.map_err(|_| CloseCode::GoingAway)?;
+        let (mut conversations, mut events) = (0, 0);
+        for room in self.rooms {
+            let mut from = cursor.get(&room.id).copied().unwrap_or_default();
+            let head = room.head().unwrap_or_default();
+            if from > head && !exists(app, room.id, from).await? {
+                let detail = format!(
+                    "The cursor names seq {from} of conversation {}, which has {head}. Live events go on after {head}; \
+                     read the history over REST and drop what differs.",
+                    room.id
+                );
+                let problem = Problem::new(ProblemKind::SeqOutOfRange, detail);
+                connection.send(&ServerFrame::Error { problem, client_message_id: None });
+                from = head;
+            }
+            conversations += 1;
+            events += follow(app, connection, room, from, app.config.max_resume_events).await?;
+        }
+        connection.push_backlog(encode(&ServerFrame::Resumed { conversations, events })).await;
+        Ok(())
+    }
+}
+
+/// A user became a participant: their connection sees the conversation from `seq` on.
+pub async fn join(app: &App, connection: &Arc<Connection>, id: ConversationId, seq: Seq) -> Result<(), CloseCode> {
+    if connection.is_in(id) {
+        return Ok(());
+    }
+    for room in app.hub.enter(&[id]).await.map_err(|error| unavailable(&error))? {
+        follow(app, connection, room, Seq(seq.0.saturating_sub(1)), app.config.max_resume_events).await?;
+    }
+    Ok(())
+}
+
+/// Sends what follows `from` until the connection can be attached to the room without a gap. Says how many events it sent.
+async fn follow(app: &App, connection: &Arc<Connection>, mut room: Arc<Room>, mut from: Seq, max: usize) -> Result<u64, CloseCode> {
+    let mut sent = 0;
+    let mut tries = 0;
+    loop {
+        if let Some(code) = connection.closing() {
+            return Err(code);
+        }
+        match room.attach(connection, Some(from)) {
+            Attach::Done { replayed } => return Ok(sent + replayed),
+            Attach::Closed => {
+                let entered = app.hub.enter(&[room.id]).await.map_err(|error| unavailable(&error))?;
+                room = entered.into_iter().next().ok_or(CloseCode::TryAgainLater)?;
+            }
+            Attach::Behind { head } if head.0 - from.0 > max as u64 => {
+                let gap = ServerFrame::Gap { conversation_id: room.id, from_seq: from.next(), to_seq: head };
+                connection.push_backlog(encode(&gap)).await;
+                from = head;
+            }
+            Attach::Behind { .. } => {
+                let events = app.reader().after(room.id, from, PAGE).await.map_err(|error: LaneError| unavailable(&error))?;
+                app.hub.prepare(&events).await;
+                for event in &events {
+                    let frame = render(event, &app.keys).ok_or(CloseCode::TryAgainLater)?;
+                    connection.push_backlog(encode(&frame)).await;
+                    from = event.seq;
+                    sent += 1;
+                }
+                if events.is_empty() {
+                    // Shown to others, and neither in the log nor in the store: give it a moment, then let the client come again.
+                    tries += 1;
+                    if tries > 20 {
+                        tracing::error!(conversation = %room.id, %from, "events cannot be found for a resume");
+                        return Err(CloseCode::TryAgainLater);
+                    }
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    }
+}
+
+async fn exists(app: &App, id: ConversationId, seq: Seq) -> Result<bool, CloseCode> {
+    if app.reader().stored_head(id).await.map_err(|error| unavailable(&error))? >= seq {
+        return Ok(true);
+    }
+    let tail = app.reader().tail(id, Seq(seq.0 - 1)).await.map_err(|error| unavailable(&error))?;
+    Ok(tail.last.is_some_and(|(_, last)| last >= seq))
+}
+
+fn unavailable(error: &dyn std::fmt::Display) -> CloseCode {
+    tracing::warn!(%error, "a connection could not be started");
+    CloseCode::TryAgainLater
+}

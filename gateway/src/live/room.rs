@@ -1,0 +1,247 @@
+//! One conversation as its local connections see it: what comes next, who gets it, and the last frames for those who
+//! come back.
+//!
+//! The lock is held for handing frames to queues and never across an await; an owner task would put one more hop into the
+//! path of every message.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::extract::ws::Utf8Bytes;
+use sealpost_schema::{ConversationId, Event, EventBody, Seq, UserId};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::Connection;
+use super::connection::encode;
+use super::render::render;
+use crate::keys::ConversationKeys;
+
+/// Frames kept for connections that come back after a moment.
+const RECENT_FRAMES: usize = 64;
+/// Events that wait for the ones before them. Beyond it they are dropped: the fill brings them again.
+const MAX_EARLY: usize = 1024;
+
+pub struct Room {
+    pub id: ConversationId,
+    state: Mutex<State>,
+    /// Ends the room's subscription.
+    pub stop: CancellationToken,
+    subscribing: AtomicBool,
+    subscribed: CancellationToken,
+}
+
+#[derive(Default)]
+struct State {
+    /// The seq that is sent next; `None` until the head is known.
+    next: Option<Seq>,
+    early: BTreeMap<Seq, Arc<Event>>,
+    recent: VecDeque<(Seq, Utf8Bytes)>,
+    members: Vec<Member>,
+    /// A task is filling the hole.
+    filling: bool,
+    /// No member can come any more: the hub has let go of it.
+    closed: bool,
+}
+
+struct Member {
+    connection: Arc<Connection>,
+    /// The member has everything up to here.
+    sent: Seq,
+}
+
+/// What [`Room::attach`] says.
+pub enum Attach {
+    /// From now on the connection gets everything after where it was; `replayed` events were queued at once.
+    Done { replayed: u64 },
+    /// Events up to `head` must be sent first.
+    Behind { head: Seq },
+    /// The room is gone: ask the hub again.
+    Closed,
+}
+
+impl Room {
+    pub fn new(id: ConversationId) -> Self {
+        Self { id, state: Mutex::default(),
+            stop: CancellationToken::new(),
+            subscribing: AtomicBool::new(false),
+            subscribed: CancellationToken::new(),
+        }
+    }
+
+    /// For the one who subscribes the room to the bus; dropping the claim lets the others go on. `None`: somebody else does.
+    pub fn claim_subscription(&self) -> Option<DropGuard> {
+        (!self.subscribing.swap(true, Ordering::AcqRel)).then(|| self.subscribed.clone().drop_guard())
+    }
+
+    /// Returns when the room is subscribed, or was given up (then it is closed).
+    pub async fn subscribed(&self) {
+        self.subscribed.cancelled().await;
+    }
+
+    /// Nobody can attach any more.
+    pub fn close(&self) {
+        self.lock().closed = true;
+        self.stop.cancel();
+    }
+
+    /// Tells where the conversation stood when the room was made. The first call counts. True: something waits behind a hole.
+    pub fn start_at(&self, head: Seq, keys: &ConversationKeys) -> bool {
+        let mut state = self.lock();
+        if state.next.is_none() {
+            state.next = Some(head.next());
+            state.early = state.early.split_off(&head.next());
+        }
+        state.send_ready(keys)
+    }
+
+    pub fn is_started(&self) -> bool {
+        self.lock().next.is_some()
+    }
+
+    /// The last seq that was sent.
+    pub fn head(&self) -> Option<Seq> {
+        self.lock().next.map(|next| Seq(next.0 - 1))
+    }
+
+    /// Takes events in; sends what is next. True: a hole must be filled, and the caller is the one to do it.
+    pub fn take(&self, events: &[Arc<Event>], keys: &ConversationKeys) -> bool {
+        let mut state = self.lock();
+        let mut all_known = true;
+        for event in events {
+            match state.next {
+                Some(next) if event.seq < next => {}
+                Some(next) if event.seq == next && state.early.is_empty() => {
+                    if !state.send(event, keys) {
+                        all_known = false;
+                        state.early.insert(event.seq, Arc::clone(event));
+                    }
+                }
+                _ => {
+                    if state.early.len() < MAX_EARLY {
+                        state.early.insert(event.seq, Arc::clone(event));
+                    }
+                }
+            }
+        }
+        if !all_known {
+            return state.begin_filling();
+        }
+        state.send_ready(keys)
+    }
+
+    /// Whether the fill task is still needed; if not, it has to end.
+    pub fn still_filling(&self, keys: &ConversationKeys) -> Option<Seq> {
+        let mut state = self.lock();
+        state.filling = false;
+        state.send_ready(keys).then(|| state.next.map_or(Seq(0), |next| Seq(next.0 - 1)))
+    }
+
+    /// Claims the fill for a check of the head. False: somebody is at it.
+    pub fn claim_fill(&self) -> bool {
+        self.lock().begin_filling()
+    }
+
+    /// Adds a connection that has everything up to `from` (`None`: from now on).
+    pub fn attach(self: &Arc<Self>, connection: &Arc<Connection>, from: Option<Seq>) -> Attach {
+        let mut state = self.lock();
+        if state.closed {
+            return Attach::Closed;
+        }
+        let head = state.next.map_or(Seq(0), |next| Seq(next.0 - 1));
+        let from = from.unwrap_or(head);
+        if from < head {
+            let covered = state.recent.front().is_some_and(|(first, _)| *first <= from.next());
+            if !covered {
+                return Attach::Behind { head };
+            }
+        }
+        if !connection.entered(self.id, self) {
+            return Attach::Done { replayed: 0 };
+        }
+        let mut replayed = 0;
+        for (_, frame) in state.recent.iter().filter(|(seq, _)| *seq > from) {
+            connection.push(frame.clone());
+            replayed += 1;
+        }
+        state.members.push(Member { connection: Arc::clone(connection), sent: from.max(head) });
+        Attach::Done { replayed }
+    }
+
+    /// True: the room is empty.
+    pub fn detach(&self, connection: &Arc<Connection>) -> bool {
+        let mut state = self.lock();
+        state.members.retain(|member| !Arc::ptr_eq(&member.connection, connection));
+        state.members.is_empty()
+    }
+
+    /// Closes the room if nobody is in it.
+    pub fn close_if_empty(&self) -> bool {
+        let mut state = self.lock();
+        if state.members.is_empty() {
+            state.closed = true;
+            self.stop.cancel();
+        }
+        state.closed
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn begin_filling(&mut self) -> bool {
+        !std::mem::replace(&mut self.filling, true)
+    }
+
+    /// Sends the early events whose turn has come. True: others still wait, and the caller has to fill the hole.
+    fn send_ready(&mut self, keys: &ConversationKeys) -> bool {
+        while let Some(next) = self.next {
+            self.early = match self.early.first_key_value() {
+                Some((&first, _)) if first < next => self.early.split_off(&next),
+                _ => std::mem::take(&mut self.early),
+            };
+            let Some(event) = self.early.get(&next).cloned() else { break };
+            if !self.send(&event, keys) {
+                break;
+            }
+            self.early.remove(&next);
+        }
+        self.next.is_some() && !self.early.is_empty() && self.begin_filling()
+    }
+
+    /// Sends the next event to all members. False: its key is not in memory.
+    fn send(&mut self, event: &Arc<Event>, keys: &ConversationKeys) -> bool {
+        let Some(frame) = render(event, keys) else { return false };
+        let frame = encode(&frame);
+        for member in &mut self.members {
+            if event.seq > member.sent {
+                member.connection.push(frame.clone());
+                member.sent = event.seq;
+            }
+        }
+        match &event.body {
+            EventBody::ParticipantRemoved { user_id } => self.dismiss(|user| user == *user_id, event.conversation_id),
+            EventBody::ConversationDeleted => self.dismiss(|_| true, event.conversation_id),
+            _ => {}
+        }
+        if self.recent.len() == RECENT_FRAMES {
+            self.recent.pop_front();
+        }
+        self.recent.push_back((event.seq, frame));
+        self.next = Some(event.seq.next());
+        true
+    }
+
+    /// Members that see nothing after this.
+    fn dismiss(&mut self, gone: impl Fn(UserId) -> bool, id: ConversationId) {
+        self.members.retain(|member| {
+            let gone = gone(member.connection.user_id);
+            if gone {
+                member.connection.left(id);
+            }
+            !gone
+        });
+    }
+}

@@ -1,0 +1,169 @@
+//! `GET /conversations/{conversation_id}/messages`
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::State;
+use sea_orm::{ColumnTrait, EntityTrait as _, QueryFilter, QueryOrder, QuerySelect};
+use sealpost_schema::entities::{conversation, event};
+use sealpost_schema::{ConversationId, Event, EventBody, Problem, ProblemKind, Seq};
+use serde::{Deserialize, Serialize};
+
+use super::MessageResponse;
+use crate::auth::Principal;
+use crate::problem::{ApiError, ApiResult, Path, Query};
+use crate::state::App;
+
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ListMessagesQuery {
+    /// Messages before this seq, newest first.
+    #[param(minimum = 1)]
+    pub before: Option<u64>,
+    /// Messages after this seq, oldest first.
+    pub after: Option<u64>,
+    /// 1 to 200.
+    #[serde(default = "default_limit")]
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    pub limit: u64,
+}
+
+fn default_limit() -> u64 {
+    50
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct ListMessagesResponse {
+    /// Newest first; oldest first if `after` was given.
+    pub messages: Vec<MessageResponse>,
+    /// Whether there are more in this direction.
+    pub has_more: bool,
+}
+
+/// Read the history
+///
+/// Newest first, or with `after` oldest first. Contains every message that was acknowledged before the request.
+#[utoipa::path(
+    get, path = "/conversations/{conversation_id}/messages", tag = "messages", security(("bearer" = [])),
+    params(("conversation_id" = ConversationId, Path), ListMessagesQuery),
+    responses(
+        (status = 200, body = ListMessagesResponse),
+        (status = 401, body = Problem, content_type = "application/problem+json", description = "No valid token"),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "No such conversation for you"),
+        (status = 422, body = Problem, content_type = "application/problem+json", description = "A seq or limit out of range"),
+        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store or the event log is away"),
+    )
+)]
+pub async fn list_messages(
+    State(app): State<App>,
+    principal: Principal,
+    Path(id): Path<ConversationId>,
+    Query(query): Query<ListMessagesQuery>,
+) -> ApiResult<Json<ListMessagesResponse>> {
+    check(&query)?;
+    let user = principal.user_id.0;
+    let rows = page(id, user, &query).all(&app.db).await.map_err(|error| ApiError::store(&error))?;
+    if rows.is_empty() {
+        let visible = conversation::Entity::for_user(user).filter(conversation::Column::Id.eq(id.0));
+        let visible = visible.one(&app.db).await.map_err(|error| ApiError::store(&error))?;
+        visible.ok_or_else(|| ApiError::not_found("conversation"))?;
+    }
+    let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
+    let mut messages: BTreeMap<Seq, event::Model> =
+        rows.into_iter().map(|row| (Seq::from_db(row.seq), row)).collect();
+    add_unstored(&app, id, &query, &mut messages).await?;
+    let mut rows: Vec<_> = if query.after.is_some() {
+        messages.into_values().take(limit + 1).collect()
+    } else {
+        messages.into_values().rev().take(limit + 1).collect()
+    };
+    let has_more = rows.len() > limit;
+    rows.truncate(limit);
+    let mut opened = Vec::with_capacity(rows.len());
+    for row in rows {
+        opened.push(MessageResponse::open(row, &app.keys).await?);
+    }
+    Ok(Json(ListMessagesResponse { messages: opened, has_more }))
+}
+
+fn check(query: &ListMessagesQuery) -> ApiResult<()> {
+    let most = i64::MAX.unsigned_abs();
+    if query.before.is_some() && query.after.is_some() {
+        return Err(ApiError::invalid("Give `before` or `after`, not both."));
+    }
+    if !(1..=200).contains(&query.limit) {
+        return Err(ApiError::invalid(format!("limit is {}: use 1 to 200.", query.limit)));
+    }
+    if query.before == Some(0) || query.before.or(query.after).is_some_and(|seq| seq > most) {
+        return Err(ApiError::new(ProblemKind::SeqOutOfRange, format!("A seq is 1 to {most} (`after` may be 0).")));
+    }
+    Ok(())
+}
+
+fn page(id: ConversationId, user: sea_orm::prelude::Uuid, query: &ListMessagesQuery) -> sea_orm::Select<event::Entity> {
+    let rows = event::Entity::of_for_user(id.0, user).filter(event::Column::Kind.eq("message_posted")).limit(query.limit + 1);
+    match (query.before, query.after) {
+        (_, Some(after)) => rows.filter(event::Column::Seq.gt(Seq(after).to_db())).order_by_asc(event::Column::Seq),
+        (Some(before), None) => rows.filter(event::Column::Seq.lt(Seq(before).to_db())).order_by_desc(event::Column::Seq),
+        (None, None) => rows.order_by_desc(event::Column::Seq),
+    }
+}
+
+/// Adds what the log has and the store has not: the reader sees its own writes at any ack level.
+async fn add_unstored(
+    app: &App,
+    id: ConversationId,
+    query: &ListMessagesQuery,
+    messages: &mut BTreeMap<Seq, event::Model>,
+) -> ApiResult<()> {
+    let full = messages.len() as u64 > query.limit;
+    let newest = messages.keys().next_back().copied().unwrap_or(Seq(query.after.unwrap_or(0)));
+    let from = match (query.before, query.after) {
+        (Some(before), None) if newest.next().0 >= before => return Ok(()),
+        (_, Some(_)) if full => return Ok(()),
+        _ => newest,
+    };
+    let tail = app.reader().tail(id, from).await.map_err(|error| ApiError::lane(&error))?;
+    let before = Seq(query.before.unwrap_or(u64::MAX));
+    let events = tail.events_after(from);
+    let mut deleted = Vec::new();
+    for (seq, event) in &events {
+        match &event.body {
+            EventBody::MessagePosted { .. } if *seq < before => {
+                messages.entry(*seq).or_insert_with(|| row_of(event));
+            }
+            EventBody::MessageDeleted { message_seq, .. } => deleted.push((*message_seq, *seq)),
+            _ => {}
+        }
+    }
+    for (message, by) in deleted {
+        if let Some(row) = messages.get_mut(&message) {
+            row.sealed = None;
+            row.deleted_seq = Some(by.to_db());
+        }
+    }
+    Ok(())
+}
+
+/// The row that an event will have in the store.
+pub fn row_of(event: &Event) -> event::Model {
+    let (client_message_id, sealed) = match &event.body {
+        EventBody::MessagePosted { client_message_id, sealed } => {
+            (Some(client_message_id.as_str().to_owned()), Some(sealed.clone()))
+        }
+        _ => (None, None),
+    };
+    event::Model {
+        conversation_id: event.conversation_id.0,
+        seq: event.seq.to_db(),
+        id: event.id.0,
+        kind: event.body.kind().to_owned(),
+        sender_id: event.sender_id.0,
+        created_at: event.created_at.millis(),
+        client_message_id,
+        sealed,
+        data: None,
+        deleted_seq: None,
+    }
+}

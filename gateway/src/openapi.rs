@@ -1,0 +1,118 @@
+//! The documents: OpenAPI from the routes themselves, AsyncAPI for the WebSocket from the frame types.
+
+use axum::Router;
+use axum::response::IntoResponse as _;
+use axum::routing::get;
+use serde_json::{Value, json};
+use sealpost_schema::{ClientFrame, CloseCode, Problem, ServerFrame};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_swagger_ui::SwaggerUi;
+
+use crate::state::App;
+use crate::{auth, conversations, messages, users};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Sealpost",
+        description = "An encrypted, real-time, durable messaging server. Errors are RFC 9457 problems with a stable `type`. \
+                       The WebSocket at `/ws` is described in `/openapi/websocket.json`."
+    ),
+    components(schemas(Problem)),
+    modifiers(&Security),
+    tags(
+        (name = "auth", description = "Sign up, sign in, sessions"),
+        (name = "users", description = "Find people"),
+        (name = "conversations", description = "Conversations and their participants"),
+        (name = "messages", description = "Send, read, delete"),
+    )
+)]
+struct Document;
+
+struct Security;
+
+impl Modify for Security {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
+        document.components.get_or_insert_default().add_security_scheme("bearer", SecurityScheme::Http(bearer));
+        document.info.license = Some(utoipa::openapi::License::new("MIT"));
+    }
+}
+
+/// The API's routes with their documentation.
+pub fn routes() -> OpenApiRouter<App> {
+    let api = OpenApiRouter::new()
+        .merge(auth::router())
+        .merge(users::router())
+        .merge(conversations::router())
+        .merge(messages::router());
+    OpenApiRouter::with_openapi(Document::openapi()).nest("/api", api)
+}
+
+/// The REST API as OpenAPI 3.1.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    routes().into_openapi()
+}
+
+/// Serves the documents, and pages to read them, without anything from outside.
+pub fn docs(document: utoipa::openapi::OpenApi) -> Router {
+    Router::new()
+        .merge(SwaggerUi::new("/docs").url("/openapi.json", document))
+        .route("/openapi/websocket.json", get(|| async { axum::Json(asyncapi()).into_response() }))
+}
+
+#[derive(OpenApi)]
+#[openapi(components(schemas(ClientFrame, ServerFrame, Problem)))]
+struct Frames;
+
+/// The WebSocket protocol as AsyncAPI 3.0, with a JSON Schema for every frame.
+pub fn asyncapi() -> Value {
+    let schemas = Frames::openapi().components.map(|components| components.schemas);
+    let schemas = serde_json::to_value(schemas).unwrap_or_default();
+    let codes: Vec<Value> = [
+        CloseCode::GoingAway,
+        CloseCode::TryAgainLater,
+        CloseCode::HeartbeatTimeout,
+        CloseCode::SlowConsumer,
+        CloseCode::ProtocolError,
+        CloseCode::Unauthenticated,
+        CloseCode::TooMany,
+    ]
+    .into_iter()
+    .map(|code| json!({ "code": code.code(), "reason": code.reason(), "reconnect": code.reconnect() }))
+    .collect();
+    let message = |name: &str| json!({ "name": name, "contentType": "application/json",
+        "payload": { "$ref": format!("#/components/schemas/{name}") } });
+    json!({
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Sealpost WebSocket",
+            "version": env!("CARGO_PKG_VERSION"),
+            "license": { "name": "MIT" },
+            "description": "One JSON object per text frame, told apart by `type`. Authenticate with `Authorization: Bearer`, with the \
+                            subprotocols `sealpost.v1, bearer.<token>`, or with `authenticate` as first frame."
+        },
+        "channels": {
+            "ws": {
+                "address": "/ws",
+                "messages": {
+                    "client": { "$ref": "#/components/messages/ClientFrame" },
+                    "server": { "$ref": "#/components/messages/ServerFrame" }
+                }
+            }
+        },
+        "operations": {
+            "receive": { "action": "receive", "channel": { "$ref": "#/channels/ws" },
+                "messages": [{ "$ref": "#/channels/ws/messages/client" }] },
+            "send": { "action": "send", "channel": { "$ref": "#/channels/ws" },
+                "messages": [{ "$ref": "#/channels/ws/messages/server" }] }
+        },
+        "components": {
+            "messages": { "ClientFrame": message("ClientFrame"), "ServerFrame": message("ServerFrame") },
+            "schemas": schemas
+        },
+        "x-close-codes": codes
+    })
+}

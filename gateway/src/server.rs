@@ -1,0 +1,293 @@
+//! The gateway's life: background tasks, router, serving and stopping.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::{HeaderName, HeaderValue, Request, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::any;
+use axum::{Router, extract::DefaultBodyLimit};
+use futures_util::future::BoxFuture;
+use sea_orm::DatabaseConnection;
+use sealpost_bus::{EventLog, Live, LiveItem, LiveSubscription, Subject};
+use sealpost_lane::{LaneConfig, Lanes, Reader};
+use sealpost_schema::{Clock, CloseCode, ControlNotice, Problem, ProblemKind, StoredNotice};
+use sealpost_sealing::KeyRing;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
+use tower_http::set_header::SetResponseHeaderLayer;
+use tower_http::timeout::TimeoutLayer;
+use tower_http::trace::TraceLayer;
+
+use crate::auth::{AuthConfig, Passwords, SigningKey, Tokens};
+use crate::config::GatewayConfig;
+use crate::keys::ConversationKeys;
+use crate::live::{Connections, Hub, join, websocket};
+use crate::problem::respond;
+use crate::state::{App, AppParts};
+use crate::{openapi, operations};
+
+/// The text of `/metrics`.
+pub type MetricsText = Arc<dyn Fn() -> String + Send + Sync>;
+/// What else is missing before this process can serve, a sentence each.
+pub type ReadyCheck = Arc<dyn Fn() -> BoxFuture<'static, Vec<String>> + Send + Sync>;
+
+/// What a gateway is made of.
+pub struct GatewayParts {
+    pub config: GatewayConfig,
+    pub auth: AuthConfig,
+    pub lane: LaneConfig,
+    /// Newest first; that one signs.
+    pub signing_keys: Vec<SigningKey>,
+    pub key_ring: KeyRing,
+    pub clock: Clock,
+    pub db: DatabaseConnection,
+    pub log: Arc<dyn EventLog>,
+    pub live: Arc<dyn Live>,
+    pub metrics: Option<MetricsText>,
+    pub ready: ReadyCheck,
+}
+
+/// A running gateway.
+pub struct Gateway {
+    app: App,
+    router: Router,
+}
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+impl Gateway {
+    /// Starts the background tasks on `tasks`. `stop` begins the soft phase; `hard_stop` ends everything, the lanes too.
+    pub fn start(parts: GatewayParts, tasks: TaskTracker, stop: CancellationToken, hard_stop: CancellationToken) -> Self {
+        let GatewayParts { config, auth, lane, signing_keys, key_ring, clock, db, log, live, metrics, ready } = parts;
+        let keys = Arc::new(ConversationKeys::new(key_ring, db.clone(), clock.clone(), config.max_cached_keys));
+        let reader = Reader::new(Arc::clone(&log), db.clone());
+        let hub = Hub::new(Arc::clone(&keys), reader, db.clone(), Arc::clone(&live), tasks.clone(), hard_stop.clone());
+        let lanes = Lanes::new(
+            Arc::clone(&log),
+            db.clone(),
+            lane,
+            clock.clone(),
+            Some(Arc::clone(&hub) as Arc<dyn sealpost_lane::Observer>),
+            tasks.clone(),
+            hard_stop.clone(),
+        );
+        let app = App::new(AppParts {
+            tokens: Tokens::new(&auth, signing_keys, clock.clone()),
+            passwords: Passwords::new(&auth),
+            connections: Arc::new(Connections::new(config.max_connections, config.max_connections_per_user)),
+            resumes: Arc::new(Semaphore::new(config.max_resumes)),
+            config,
+            auth,
+            clock,
+            db,
+            log,
+            live,
+            lanes,
+            keys,
+            hub,
+            stop,
+            tasks: tasks.clone(),
+        });
+        tasks.spawn(hear_notices(app.clone(), hard_stop.clone()));
+        tasks.spawn(watch_connection(app.clone(), hard_stop));
+        let router = router(app.clone(), metrics, ready);
+        Self { app, router }
+    }
+
+    /// For the outbox worker in the same process.
+    pub fn lanes(&self) -> Lanes {
+        self.app.lanes.clone()
+    }
+
+    /// Serves until the soft stop; then asks connections to go and lets requests finish, for `shutdown_seconds` at most.
+    pub async fn serve(self, listener: TcpListener) -> std::io::Result<()> {
+        let (app, stop) = (self.app, self.app_stop());
+        let soft = stop.clone();
+        let server = axum::serve(listener, self.router).with_graceful_shutdown(async move { soft.cancelled().await });
+        let limit = Duration::from_secs(app.config.shutdown_seconds);
+        let deadline = async {
+            stop.cancelled().await;
+            app.connections.close_all(CloseCode::GoingAway);
+            let gone = async {
+                while !app.connections.is_empty() {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            };
+            // Connections that do not go are ended by the hard stop.
+            let _ = tokio::time::timeout(limit, gone).await;
+        };
+        let served = async {
+            tokio::select! {
+                served = server.into_future() => served,
+                () = async { stop.cancelled().await; tokio::time::sleep(limit).await; } => Ok(()),
+            }
+        };
+        let (served, ()) = tokio::join!(served, deadline);
+        served
+    }
+
+    fn app_stop(&self) -> CancellationToken {
+        self.app.stop.clone()
+    }
+}
+
+fn router(app: App, metrics: Option<MetricsText>, ready: ReadyCheck) -> Router {
+    let (api, document) = openapi::routes().split_for_parts();
+    let timeout = Duration::from_secs(app.config.request_timeout_seconds);
+    let api = api
+        .layer(middleware::from_fn(operations::measure))
+        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, timeout))
+        .layer(DefaultBodyLimit::max(app.config.max_body_bytes));
+    Router::new()
+        .merge(api)
+        .route("/ws", any(websocket))
+        .with_state(app.clone())
+        .merge(operations::router(app.clone(), metrics, ready))
+        .merge(openapi::docs(document))
+        .fallback(|| async {
+            respond(&Problem::new(ProblemKind::NotFound, "There is nothing at this address. See /docs for what there is."))
+        })
+        .method_not_allowed_fallback(|| async {
+            respond(&Problem::new(ProblemKind::MethodNotAllowed, "This address does not take this method. See /docs."))
+        })
+        .layer(middleware::from_fn(complete_problem))
+        .layer(cors(&app.config))
+        .layer(CatchPanicLayer::custom(|_| {
+            respond(&Problem::new(ProblemKind::Internal, "The server could not do this. The cause is in its log."))
+        }))
+        .layer(SetResponseHeaderLayer::if_not_present(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
+        .layer(SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
+        .layer(
+            // The path without the query: nothing that a client puts there by mistake gets into the log.
+            TraceLayer::new_for_http().make_span_with(|request: &Request<_>| {
+                let id = request.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok());
+                tracing::info_span!("request", method = %request.method(), path = request.uri().path(), request_id = id)
+            }),
+        )
+        .layer(PropagateRequestIdLayer::new(X_REQUEST_ID))
+        .layer(SetRequestIdLayer::new(X_REQUEST_ID, MakeRequestUuid))
+        .layer(middleware::from_fn(own_request_id))
+}
+
+/// Request ids are ours: a client's own could forge log lines.
+async fn own_request_id(mut request: Request<axum::body::Body>, next: Next) -> Response {
+    request.headers_mut().remove(X_REQUEST_ID);
+    next.run(request).await
+}
+
+/// Gives every error the problem shape, and server errors their request id.
+async fn complete_problem(request: Request<axum::body::Body>, next: Next) -> Response {
+    let id = request.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok().map(str::to_owned));
+    let response = next.run(request).await;
+    let status = response.status();
+    let is_problem = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/problem+json");
+    let mut problem = if status.is_server_error() && is_problem {
+        let Ok(body) = axum::body::to_bytes(response.into_body(), 64 * 1024).await else {
+            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        };
+        match serde_json::from_slice::<Problem>(&body) {
+            Ok(problem) => problem,
+            Err(_) => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        }
+    } else if status == StatusCode::SERVICE_UNAVAILABLE {
+        Problem::new(ProblemKind::OutcomeUnknown, "The server did not finish this in time. It may or may not have been done.")
+    } else if status == StatusCode::PAYLOAD_TOO_LARGE && !is_problem {
+        Problem::new(ProblemKind::BodyTooLarge, "The body is larger than this server takes. Send less at once.")
+    } else {
+        return response;
+    };
+    if problem.status >= 500 {
+        problem.request_id = id;
+    }
+    respond(&problem)
+}
+
+fn cors(config: &GatewayConfig) -> tower_http::cors::CorsLayer {
+    use axum::http::Method;
+    let origins: Vec<HeaderValue> = config.allowed_origins.iter().filter_map(|origin| origin.parse().ok()).collect();
+    tower_http::cors::CorsLayer::new()
+        .allow_origin(origins)
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE])
+        .max_age(Duration::from_secs(600))
+}
+
+/// Notices of workers and other gateways, for as long as the process lives.
+async fn hear_notices(app: App, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        match subscribe(&app).await {
+            Ok((stored, control)) => {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = listen(&app, stored, control) => {}
+                }
+            }
+            Err(error) => tracing::warn!(error, "notices cannot be heard yet"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(Duration::from_millis(500)) => {}
+        }
+    }
+}
+
+async fn subscribe(app: &App) -> Result<(LiveSubscription, LiveSubscription), String> {
+    let mut subscriptions = Vec::new();
+    for subject in [StoredNotice::SUBJECT, ControlNotice::SUBJECT] {
+        let subject = Subject::pattern(subject).map_err(|error| error.to_string())?;
+        subscriptions.push(app.live.subscribe(subject).await.map_err(|error| error.to_string())?);
+    }
+    match (subscriptions.pop(), subscriptions.pop()) {
+        (Some(control), Some(stored)) => Ok((stored, control)),
+        _ => Err("no subscription".to_owned()),
+    }
+}
+
+async fn listen(app: &App, mut stored: LiveSubscription, mut control: LiveSubscription) {
+    loop {
+        let (item, is_stored) = tokio::select! {
+            item = stored.recv() => (item, true),
+            item = control.recv() => (item, false),
+        };
+        match item {
+            // Lost «stored» notices are made up for by the lanes, which ask the store.
+            Some(LiveItem::Lost) if is_stored => {}
+            Some(LiveItem::Lost) => {
+                tracing::warn!("control notices may have been lost: connections have to resume");
+                app.connections.close_all(CloseCode::TryAgainLater);
+            }
+            Some(LiveItem::Message(message)) if is_stored => match serde_json::from_slice::<StoredNotice>(&message.payload) {
+                Ok(notice) => app.lanes.stored(&notice),
+                Err(error) => tracing::error!(%error, "an unreadable notice was dropped"),
+            },
+            Some(LiveItem::Message(message)) => match serde_json::from_slice(&message.payload) {
+                Ok(ControlNotice::Joined { user_id, conversation_id, seq }) => {
+                    join(app, app.connections.of_user(user_id), conversation_id, seq);
+                }
+                Ok(ControlNotice::SessionEnded { session_id }) => app.connections.close_session(session_id),
+                Err(error) => tracing::error!(%error, "an unreadable notice was dropped"),
+            },
+            None => return,
+        }
+    }
+}
+
+/// After a reconnect of the bus, every room looks at its head itself.
+async fn watch_connection(app: App, stop: CancellationToken) {
+    let mut connection = app.log.connection();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = connection.changed() => if changed.is_err() { return },
+        }
+        if connection.borrow_and_update().up {
+            app.hub.check_all();
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! What the handlers share.
+
+use std::sync::Arc;
+
+use axum::extract::FromRef;
+use sea_orm::DatabaseConnection;
+use sealpost_bus::{EventLog, Live};
+use sealpost_lane::{Lanes, Reader};
+use sealpost_schema::Clock;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::auth::{AuthConfig, Passwords, Tokens};
+use crate::config::GatewayConfig;
+use crate::keys::ConversationKeys;
+use crate::live::{Connections, Hub};
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<AppParts>);
+
+pub struct AppParts {
+    pub config: GatewayConfig,
+    pub auth: AuthConfig,
+    pub clock: Clock,
+    pub db: DatabaseConnection,
+    pub log: Arc<dyn EventLog>,
+    pub live: Arc<dyn Live>,
+    pub lanes: Lanes,
+    pub keys: Arc<ConversationKeys>,
+    pub hub: Arc<Hub>,
+    pub connections: Arc<Connections>,
+    pub tokens: Tokens,
+    pub passwords: Passwords,
+    pub resumes: Arc<Semaphore>,
+    /// Soft stop: no new connections, the open ones are asked to go.
+    pub stop: CancellationToken,
+    pub tasks: TaskTracker,
+}
+
+impl App {
+    pub fn new(parts: AppParts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    pub fn reader(&self) -> &Reader {
+        self.lanes.reader()
+    }
+}
+
+impl std::ops::Deref for App {
+    type Target = AppParts;
+    fn deref(&self) -> &AppParts {
+        &self.0
+    }
+}
+
+impl FromRef<App> for Tokens {
+    fn from_ref(app: &App) -> Self {
+        app.tokens.clone()
+    }
+}

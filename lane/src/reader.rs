@@ -1,0 +1,200 @@
+//! Reads a conversation's events from wherever they are: the store, and the end of the log that is not stored yet.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sea_orm::{ColumnTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sealpost_bus::{EventLog, LogError, Position, Subject};
+use sealpost_schema::entities::event;
+use sealpost_schema::{ConversationId, Event, EventRecord, Seq, chat_subject};
+
+use crate::LaneError;
+
+/// Records read back in one go at most; more than this unstored in one conversation is an error, not a loop.
+const MAX_WALK: usize = 20_000;
+
+/// The end of a conversation as the log has it.
+#[derive(Clone, Debug, Default)]
+pub struct Tail {
+    /// Newest record: its position and its last seq.
+    pub last: Option<(Position, Seq)>,
+    /// Records that hold events after the asked-for seq, oldest first.
+    pub records: Vec<Arc<EventRecord>>,
+    /// Whether the records reach back to the asked-for seq without a hole.
+    pub reaches: bool,
+}
+
+impl Tail {
+    /// Events after `after`, in order, each seq once.
+    pub fn events_after(&self, after: Seq) -> BTreeMap<Seq, Arc<Event>> {
+        let events = self.records.iter().flat_map(|record| &record.events);
+        events.filter(|event| event.seq > after).map(|event| (event.seq, Arc::clone(event))).collect()
+    }
+}
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Reader {
+    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) db: DatabaseConnection,
+}
+
+pub(crate) fn subject_of(conversation: ConversationId) -> Result<Subject, LaneError> {
+    Subject::new(chat_subject(conversation)).map_err(|error| LaneError::Corrupt(error.to_string()))
+}
+
+impl From<LogError> for LaneError {
+    fn from(error: LogError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+pub(crate) fn store_error(error: &DbErr) -> LaneError {
+    LaneError::Unavailable(format!("the store: {error}"))
+}
+
+impl Reader {
+    pub fn new(log: Arc<dyn EventLog>, db: DatabaseConnection) -> Self {
+        Self { log, db }
+    }
+
+    /// Walks the log back from its end to `after`, or as far as it goes.
+    pub async fn tail(&self, conversation: ConversationId, after: Seq) -> Result<Tail, LaneError> {
+        self.walk(conversation, after, MAX_WALK).await
+    }
+
+    async fn walk(&self, conversation: ConversationId, after: Seq, max: usize) -> Result<Tail, LaneError> {
+        let subject = subject_of(conversation)?;
+        let mut tail = Tail::default();
+        let mut next = self.log.last(&subject).await?;
+        while let Some(raw) = next.take() {
+            let record = EventRecord::decode(&raw.payload).map_err(|error| LaneError::Corrupt(error.to_string()))?;
+            if record.conversation_id() != Some(conversation) {
+                return Err(LaneError::Corrupt(format!("record {} is of another conversation", raw.position.0)));
+            }
+            tail.last.get_or_insert((raw.position, record.last));
+            let (first, last, previous) = (record.first, record.last, record.previous);
+            if last > after {
+                tail.records.push(Arc::new(record));
+            }
+            if first <= after.next() {
+                tail.reaches = true;
+                break;
+            }
+            if previous == 0 || previous >= raw.position.0 || tail.records.len() >= max {
+                break;
+            }
+            next = self.log.get(Position(previous)).await?.filter(|raw| raw.subject == subject);
+        }
+        tail.records.reverse();
+        Ok(tail)
+    }
+
+    /// Events after `after` without a hole, at most `limit`; from the log if it reaches, else from the store. For gaps in what is
+    /// live now: works while the store is down.
+    pub async fn fill(
+        &self,
+        conversation: ConversationId,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Vec<Arc<Event>>, LaneError> {
+        let tail = self.walk(conversation, after, 64).await?;
+        if tail.reaches || tail.last.is_some_and(|(_, last)| last <= after) {
+            return Ok(contiguous(tail.events_after(after), after, limit));
+        }
+        self.after(conversation, after, limit).await
+    }
+
+    /// Events after `after` without a hole, at most `limit`; from the store, and the log for what is not stored yet.
+    pub async fn after(
+        &self,
+        conversation: ConversationId,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Vec<Arc<Event>>, LaneError> {
+        let rows = event::Entity::find()
+            .filter(event::Column::ConversationId.eq(conversation.0))
+            .filter(event::Column::Seq.gt(after.to_db()))
+            .order_by_asc(event::Column::Seq)
+            .limit(u64::try_from(limit).unwrap_or(u64::MAX))
+            .all(&self.db)
+            .await
+            .map_err(|error| store_error(&error))?;
+        let mut events = BTreeMap::new();
+        for row in rows {
+            let event = row.to_event().map_err(|error| LaneError::Corrupt(error.to_string()))?;
+            events.insert(event.seq, Arc::new(event));
+        }
+        let run = contiguous(events.clone(), after, limit);
+        if run.len() >= limit {
+            return Ok(run);
+        }
+        let stored_to = run.last().map_or(after, |event| event.seq);
+        for (seq, event) in self.tail(conversation, stored_to).await?.events_after(stored_to) {
+            // The store's row wins: it knows of deletions.
+            events.entry(seq).or_insert(event);
+        }
+        Ok(contiguous(events, after, limit))
+    }
+
+    /// The event with this number, and whether the store has it.
+    pub async fn event_at(
+        &self,
+        conversation: ConversationId,
+        seq: Seq,
+    ) -> Result<Option<(Arc<Event>, bool)>, LaneError> {
+        let row = event::Entity::find_by_id((conversation.0, seq.to_db())).one(&self.db).await;
+        match row {
+            Ok(Some(row)) => {
+                let event = row.to_event().map_err(|error| LaneError::Corrupt(error.to_string()))?;
+                return Ok(Some((Arc::new(event), true)));
+            }
+            Ok(None) => {}
+            Err(error) => tracing::debug!(%error, "the store is away: looking in the log"),
+        }
+        let tail = self.tail(conversation, Seq(seq.0.saturating_sub(1))).await?;
+        Ok(tail.events_after(Seq(seq.0.saturating_sub(1))).remove(&seq).map(|event| (event, false)))
+    }
+
+    /// The highest seq in the store; 0 if it has none.
+    pub async fn stored_head(&self, conversation: ConversationId) -> Result<Seq, DbErr> {
+        let head: Option<Option<i64>> = event::Entity::find()
+            .select_only()
+            .column_as(event::Column::Seq.max(), "head")
+            .filter(event::Column::ConversationId.eq(conversation.0))
+            .into_tuple()
+            .one(&self.db)
+            .await?;
+        Ok(Seq::from_db(head.flatten().unwrap_or(0)))
+    }
+
+    /// Which of the seqs from `first` to `last` the store has.
+    pub(crate) async fn stored_between(
+        &self,
+        conversation: ConversationId,
+        first: Seq,
+        last: Seq,
+    ) -> Result<Vec<Seq>, DbErr> {
+        let seqs: Vec<i64> = event::Entity::find()
+            .select_only()
+            .column(event::Column::Seq)
+            .filter(event::Column::ConversationId.eq(conversation.0))
+            .filter(event::Column::Seq.between(first.to_db(), last.to_db()))
+            .into_tuple()
+            .all(&self.db)
+            .await?;
+        Ok(seqs.into_iter().map(Seq::from_db).collect())
+    }
+}
+
+/// The run `after + 1, after + 2, …` of `events`.
+fn contiguous(events: BTreeMap<Seq, Arc<Event>>, after: Seq, limit: usize) -> Vec<Arc<Event>> {
+    events
+        .into_values()
+        .skip_while(|event| event.seq <= after)
+        .zip(after.0 + 1..)
+        .take_while(|(event, seq)| event.seq.0 == *seq)
+        .map(|(event, _)| event)
+        .take(limit)
+        .collect()
+}

@@ -1,0 +1,319 @@
+//! The lanes of this process: opened when first needed, one per conversation, gone when idle.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use sea_orm::{ColumnTrait, DatabaseConnection, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sealpost_bus::EventLog;
+use sealpost_schema::entities::{conversation, event, participant};
+use sealpost_schema::{Clock, ConversationId, ConversationKind, EventBody, Role, Seq, StoredNotice, UserId};
+use tokio::sync::{OnceCell, mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::actor::{Actor, Command, Item, Notice};
+use crate::known::Known;
+use crate::reader::{Reader, store_error, subject_of};
+use crate::{Appended, Draft, Fold, LaneConfig, LaneError, Observer, Progress, Rule, Waiter};
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Lanes {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub reader: Reader,
+    pub config: LaneConfig,
+    pub clock: Clock,
+    pub observer: Option<Arc<dyn Observer>>,
+    pub unstored_total: Arc<AtomicUsize>,
+    lanes: Mutex<HashMap<ConversationId, Arc<OnceCell<Handle>>>>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+#[derive(Clone)]
+struct Handle {
+    commands: mpsc::Sender<Command>,
+    notices: mpsc::Sender<Notice>,
+}
+
+impl Lanes {
+    /// `stop` ends all lanes at once: cancel it after the last sender has gone.
+    pub fn new(
+        log: Arc<dyn EventLog>,
+        db: DatabaseConnection,
+        config: LaneConfig,
+        clock: Clock,
+        observer: Option<Arc<dyn Observer>>,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Self {
+        let inner = Inner {
+            reader: Reader::new(log, db),
+            config,
+            clock,
+            observer,
+            unstored_total: Arc::default(),
+            lanes: Mutex::default(),
+            tasks,
+            stop,
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    pub fn reader(&self) -> &Reader {
+        &self.inner.reader
+    }
+
+    /// Events appended here and not known to be stored, over all lanes.
+    pub fn unstored(&self) -> usize {
+        self.inner.unstored_total.load(Ordering::Relaxed)
+    }
+
+    /// Open lanes.
+    pub fn open_lanes(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Hands a draft to its lane. Waits while the lane's queue is full, up to the send time-out. Drafts of one caller keep their order.
+    /// An `Err` here means that the waiter will not be called.
+    pub async fn submit(
+        &self,
+        conversation: ConversationId,
+        draft: Draft,
+        mut waiter: Waiter,
+    ) -> Result<(), LaneError> {
+        let deadline = Instant::now() + self.inner.config.send_timeout();
+        let mut item = Item { draft, waiter: None, deadline };
+        // Opening twice is enough: a lane that was just opened is not idle.
+        for _ in 0..3 {
+            let handle = tokio::time::timeout_at(deadline, self.open(conversation))
+                .await
+                .map_err(|_| LaneError::Unavailable("the conversation could not be opened in time".to_owned()))??;
+            if (item.draft.retry || item.draft.rule == Rule::Control)
+                && let Some(appended) = self.find_stored(conversation, &item.draft).await?
+            {
+                waiter(Progress::Accepted { appended, stored: true });
+                return Ok(());
+            }
+            let sent = tokio::time::timeout_at(deadline, handle.commands.reserve()).await;
+            match sent {
+                Err(_) => return Err(LaneError::Unavailable("too much is waiting in this conversation".to_owned())),
+                Ok(Ok(permit)) => {
+                    item.waiter = Some(waiter);
+                    permit.send(Command::Append(item));
+                    return Ok(());
+                }
+                Ok(Err(_)) => self.forget(conversation, &handle),
+            }
+        }
+        Err(LaneError::Unavailable("the server is stopping".to_owned()))
+    }
+
+    /// Appends and waits until the log has it.
+    pub async fn append(&self, conversation: ConversationId, draft: Draft) -> Result<Appended, LaneError> {
+        let (sender, receiver) = oneshot::channel();
+        let mut sender = Some(sender);
+        let waiter: Waiter = Box::new(move |progress| {
+            let result = match progress {
+                Progress::Accepted { appended, .. } => Ok(appended),
+                Progress::Failed(error) => Err(error),
+                Progress::Overdue | Progress::Stored | Progress::Voided { .. } => return,
+            };
+            if let Some(sender) = sender.take() {
+                // A caller that went away does not want the answer.
+                let _ = sender.send(result);
+            }
+        });
+        self.submit(conversation, draft, waiter).await?;
+        receiver.await.unwrap_or(Err(LaneError::OutcomeUnknown))
+    }
+
+    /// Who takes part, as of the last event that the lane knows.
+    pub async fn fold(&self, conversation: ConversationId) -> Result<Fold, LaneError> {
+        for _ in 0..3 {
+            let handle = self.open(conversation).await?;
+            let (sender, receiver) = oneshot::channel();
+            if handle.commands.send(Command::Fold(sender)).await.is_ok()
+                && let Ok(fold) = receiver.await
+            {
+                return Ok(fold);
+            }
+            self.forget(conversation, &handle);
+        }
+        Err(LaneError::Unavailable("the server is stopping".to_owned()))
+    }
+
+    /// Tells the lanes what a persistence worker has committed.
+    pub fn stored(&self, notice: &StoredNotice) {
+        let lanes = self.lock();
+        let find = |conversation| lanes.get(&conversation).and_then(|cell| cell.get());
+        for void in &notice.voided {
+            if let Some(handle) = find(void.conversation_id) {
+                handle.tell(Notice::Voided(*void));
+            }
+        }
+        for range in &notice.stored {
+            if let Some(handle) = find(range.conversation_id) {
+                handle.tell(Notice::Stored(*range));
+            }
+        }
+    }
+
+    async fn open(&self, conversation: ConversationId) -> Result<Handle, LaneError> {
+        let cell = {
+            let mut lanes = self.lock();
+            if !lanes.contains_key(&conversation) && lanes.len() >= self.inner.config.max_lanes {
+                return Err(LaneError::Unavailable("too many active conversations on this server".to_owned()));
+            }
+            Arc::clone(lanes.entry(conversation).or_default())
+        };
+        let opened = cell.get_or_try_init(|| self.start(conversation)).await.cloned();
+        if opened.is_err() {
+            let mut lanes = self.lock();
+            if lanes.get(&conversation).is_some_and(|cell| !cell.initialized() && Arc::strong_count(cell) <= 2) {
+                lanes.remove(&conversation);
+            }
+        }
+        opened
+    }
+
+    /// Loads the end of the conversation and starts its task.
+    async fn start(&self, conversation: ConversationId) -> Result<Handle, LaneError> {
+        if self.inner.stop.is_cancelled() {
+            return Err(LaneError::Unavailable("the server is stopping".to_owned()));
+        }
+        let opened = self.load(conversation).await?;
+        let (commands, command_queue) = mpsc::channel(self.inner.config.queue);
+        let (notices, notice_queue) = mpsc::channel(64);
+        let handle = Handle { commands, notices };
+        let actor = Actor::new(Arc::clone(&self.inner), conversation, opened, command_queue, notice_queue);
+        let (lanes, stop, own) = (self.clone(), self.inner.stop.clone(), handle.commands.clone().downgrade());
+        self.inner.tasks.spawn(async move {
+            actor.run(stop).await;
+            lanes.lock().retain(|id, cell| {
+                *id != conversation
+                    || cell
+                        .get()
+                        .is_some_and(|handle| own.upgrade().is_none_or(|own| !own.same_channel(&handle.commands)))
+            });
+        });
+        Ok(handle)
+    }
+
+    async fn load(&self, id: ConversationId) -> Result<Opened, LaneError> {
+        let Inner { reader, config, clock, .. } = &*self.inner;
+        let db = &reader.db;
+        let (row, participants, recent) = tokio::try_join!(
+            conversation::Entity::find_by_id(id.0).one(db),
+            participant::Entity::of(id.0).all(db),
+            recent_events(
+                db,
+                id,
+                config.max_known,
+                clock.now().millis().saturating_sub(i64::try_from(config.known_for_ms).unwrap_or(i64::MAX))
+            ),
+        )
+        .map_err(|error| store_error(&error))?;
+        let row = row.ok_or(LaneError::NotFound)?;
+        let kind = ConversationKind::parse(&row.kind)
+            .ok_or_else(|| LaneError::Corrupt(format!("conversation of kind `{}`", row.kind)))?;
+        let roles =
+            participants.iter().filter_map(|row| Some((UserId(row.user_id), Role::parse(&row.role)?))).collect();
+        let mut fold = Fold { kind, deleted: row.deleted_at.is_some(), roles };
+        let mut known = Known::new(config.max_known, config.known_for());
+        let mut head = Seq::default();
+        for event in recent.iter().rev() {
+            head = head.max(Seq::from_db(event.seq));
+            let event = event.to_event().map_err(|error| LaneError::Corrupt(error.to_string()))?;
+            known.insert(&event, event.created_at);
+        }
+        // Participants come from the store, which is never behind the log in this; only what is not stored yet is folded.
+        let tail = reader.tail(id, head).await?;
+        for (seq, event) in tail.events_after(head) {
+            fold.apply(&event);
+            known.insert(&event, clock.now());
+            head = seq;
+        }
+        let position = tail.last.map(|(position, _)| position).unwrap_or_default();
+        Ok(Opened { subject: subject_of(id)?, fold, known, head, position })
+    }
+
+    async fn find_stored(&self, conversation: ConversationId, draft: &Draft) -> Result<Option<Appended>, LaneError> {
+        let query = event::Entity::find().filter(event::Column::ConversationId.eq(conversation.0));
+        let query = match &draft.body {
+            EventBody::MessagePosted { client_message_id, .. } => query
+                .filter(event::Column::SenderId.eq(draft.sender_id.0))
+                .filter(event::Column::ClientMessageId.eq(client_message_id.as_str())),
+            _ => query.filter(event::Column::Id.eq(draft.id.0)),
+        };
+        match query.one(&self.inner.reader.db).await {
+            Ok(None) => Ok(None),
+            Ok(Some(row)) => {
+                let event = row.to_event().map_err(|error| LaneError::Corrupt(error.to_string()))?;
+                Ok(Some(Appended { event: Arc::new(event), duplicate: true }))
+            }
+            // Chat goes on without the store: the lane knows the last minutes, and the store's unique index is the last guard.
+            Err(error) if draft.rule != Rule::Control => {
+                tracing::warn!(%error, "a repeated message could not be looked up in the store");
+                Ok(None)
+            }
+            Err(error) => Err(store_error(&error)),
+        }
+    }
+
+    fn forget(&self, conversation: ConversationId, handle: &Handle) {
+        let mut lanes = self.lock();
+        let same = |cell: &Arc<OnceCell<Handle>>| {
+            cell.get().is_some_and(|other| other.commands.same_channel(&handle.commands))
+        };
+        if lanes.get(&conversation).is_some_and(same) {
+            lanes.remove(&conversation);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ConversationId, Arc<OnceCell<Handle>>>> {
+        self.inner.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Handle {
+    /// A notice that finds no place is lost: the lane asks the store itself before long.
+    fn tell(&self, notice: Notice) {
+        let _ = self.notices.try_send(notice);
+    }
+}
+
+/// What a lane starts from.
+pub(crate) struct Opened {
+    pub subject: sealpost_bus::Subject,
+    pub fold: Fold,
+    pub known: Known,
+    pub head: Seq,
+    pub position: sealpost_bus::Position,
+}
+
+/// The newest events, newest first: at least one if there is any, more while they are younger than `since`.
+async fn recent_events(
+    db: &DatabaseConnection,
+    id: ConversationId,
+    max: usize,
+    since: i64,
+) -> Result<Vec<event::Model>, sea_orm::DbErr> {
+    let newest = |limit: usize| {
+        event::Entity::find()
+            .filter(event::Column::ConversationId.eq(id.0))
+            .order_by_desc(event::Column::Seq)
+            .limit(u64::try_from(limit).unwrap_or(u64::MAX))
+            .all(db)
+    };
+    let some = newest(64.min(max)).await?;
+    if some.len() < 64 || some.last().is_none_or(|oldest| oldest.created_at < since) {
+        return Ok(some);
+    }
+    newest(max).await
+}
