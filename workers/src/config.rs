@@ -1,0 +1,53 @@
+//! The crate's section of the configuration.
+
+use serde::Deserialize;
+
+use crate::delivery::DeliveryConfig;
+use crate::outbox::OutboxConfig;
+use crate::persistence::PersistenceConfig;
+
+/// Section `workers`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WorkersConfig {
+    pub persistence: PersistenceConfig,
+    pub delivery: DeliveryConfig,
+    pub outbox: OutboxConfig,
+}
+
+impl WorkersConfig {
+    /// What is wrong, each with its key and the way out; empty if nothing is.
+    pub fn validate(&self) -> Vec<String> {
+        [self.persistence.validate(), self.delivery.validate(), self.outbox.validate()].concat()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid() {
+        assert_eq!(WorkersConfig::default().validate(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_mistake_is_reported_with_its_key() {
+        let mut config = WorkersConfig::default();
+        config.persistence.max_events = 0;
+        config.delivery.max_ack_pending = 1;
+        config.outbox.concurrency = 0;
+        let wrong = config.validate().join("\n");
+        for key in ["workers.persistence.max_events", "workers.delivery.max_ack_pending", "workers.outbox.concurrency"]
+        {
+            assert!(wrong.contains(key), "{key} is not in {wrong}");
+        }
+    }
+
+    #[test]
+    fn unknown_keys_are_errors() {
+        assert!(serde_json::from_str::<WorkersConfig>(r#"{"persistence": {"max_record": 1}}"#).is_err());
+        let config: WorkersConfig = serde_json::from_str(r#"{"outbox": {"page": 7}}"#).unwrap();
+        assert_eq!(config.outbox.page, 7);
+    }
+}

@@ -1,0 +1,123 @@
+//! One transaction for a batch of events.
+
+use std::collections::{HashMap, HashSet};
+
+use sea_orm::{
+    DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode, TransactionOptions, TransactionTrait,
+};
+use sealpost_schema::{ConversationId, Event, EventBody, EventId, MessageId, Seq, VoidedEvent};
+
+use super::effects;
+use super::insert::insert;
+use super::refused;
+
+/// An event in its place: two records may claim the same place with different events.
+pub(super) type Claim = (ConversationId, Seq, EventId);
+
+pub(super) fn claim(event: &Event) -> Claim {
+    (event.conversation_id, event.seq, event.id)
+}
+
+/// Why an event was not stored as it is, beyond a repeated client message id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    #[error(
+        "seq clash: event {event_id} has seq {seq} of conversation {conversation_id}, but the store has event {stored_id} there"
+    )]
+    SeqClash { conversation_id: ConversationId, seq: Seq, event_id: EventId, stored_id: EventId },
+    /// Its seq is kept as void.
+    #[error(
+        "id clash: event {event_id} of conversation {conversation_id} has the id of an event of conversation {other_id}"
+    )]
+    IdClash { conversation_id: ConversationId, event_id: EventId, other_id: ConversationId },
+    /// Its message is on its way with another worker, or never came.
+    #[error("event {event_id} deletes message {message_id}, which is not in the store")]
+    BaseMissing { event_id: EventId, message_id: MessageId },
+}
+
+/// What became of the events of a batch. What is neither voided nor a problem is stored, now or before.
+#[derive(Debug, Default)]
+pub(super) struct Stored {
+    /// Rows written; the rest were there, or are problems.
+    pub inserted: u64,
+    /// Kept as a number without content, now or before.
+    pub voided: Vec<VoidedEvent>,
+    pub problems: HashMap<Claim, Problem>,
+}
+
+impl Stored {
+    pub fn is_voided(&self, event: &Event) -> bool {
+        self.voided.iter().any(|void| (void.conversation_id, void.seq, void.id) == claim(event))
+    }
+}
+
+/// Stores the events and their effects, all or nothing, and any number of times with the same result.
+///
+/// # Errors
+/// What the database says; see [`super::failure`].
+pub(super) async fn store(db: &DatabaseConnection, events: impl Iterator<Item = &Event>) -> Result<Stored, DbErr> {
+    // In one order for all workers, so that two with the same events wait for each other rather than deadlock.
+    let mut events: Vec<&Event> = events.collect();
+    events.sort_unstable_by_key(|event| claim(event));
+    let (deletions, others): (Vec<&Event>, Vec<&Event>) =
+        events.into_iter().partition(|event| deletes(event).is_some());
+
+    let transaction = begin(db).await?;
+    let mut stored = Stored::default();
+    insert_all(&transaction, &others, &mut stored).await?;
+    if !deletions.is_empty() {
+        let ready = with_their_messages(&transaction, &deletions, &mut stored).await?;
+        insert_all(&transaction, &ready, &mut stored).await?;
+    }
+    effects::apply(&transaction, others.into_iter().chain(deletions), &stored).await?;
+    transaction.commit().await?;
+    Ok(stored)
+}
+
+/// On SQLite the write lock is taken at once: a transaction that reads first and writes later fails with «locked» under load.
+async fn begin(db: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
+    let options =
+        TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), ..Default::default() };
+    db.begin_with_options(options).await
+}
+
+/// The message that an event deletes.
+pub(super) fn deletes(event: &Event) -> Option<MessageId> {
+    match event.body {
+        EventBody::MessageDeleted { message_id, .. } => Some(message_id),
+        _ => None,
+    }
+}
+
+async fn insert_all(transaction: &DatabaseTransaction, events: &[&Event], stored: &mut Stored) -> Result<(), DbErr> {
+    let inserted = insert(transaction, events).await?;
+    stored.inserted += inserted;
+    if usize::try_from(inserted).is_ok_and(|inserted| inserted < events.len()) {
+        refused::classify(transaction, events, stored).await?;
+    }
+    Ok(())
+}
+
+/// The deletions whose message is in the store; the others become problems.
+async fn with_their_messages<'a>(
+    transaction: &DatabaseTransaction,
+    deletions: &[&'a Event],
+    stored: &mut Stored,
+) -> Result<Vec<&'a Event>, DbErr> {
+    let ids: Vec<_> = deletions.iter().filter_map(|event| deletes(event)).map(|id| id.0).collect();
+    let there: HashSet<_> = refused::find_by_ids(transaction, &ids)
+        .await?
+        .into_iter()
+        .map(|place| (ConversationId(place.conversation_id), MessageId(place.id)))
+        .collect();
+    let mut ready = Vec::with_capacity(deletions.len());
+    for &event in deletions {
+        match deletes(event) {
+            Some(message_id) if !there.contains(&(event.conversation_id, message_id)) => {
+                stored.problems.insert(claim(event), Problem::BaseMissing { event_id: event.id, message_id });
+            }
+            _ => ready.push(event),
+        }
+    }
+    Ok(ready)
+}

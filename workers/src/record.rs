@@ -1,0 +1,30 @@
+//! Reading records that came out of the log: nothing in them is taken on trust.
+
+use sealpost_bus::Record;
+use sealpost_schema::{ConversationId, EventRecord, RecordError, chat_subject};
+
+/// Why a record can never be processed. The text goes into the dead letter.
+#[derive(Debug, thiserror::Error)]
+pub enum BadRecord {
+    #[error(transparent)]
+    Unreadable(#[from] RecordError),
+    /// Subjects are what brokers give rights on: an event under another conversation's subject would get around them.
+    #[error("forged subject: events of conversation {0} under subject {1}")]
+    ForgedSubject(ConversationId, String),
+    /// The database keeps 63 bits.
+    #[error("seq {0} is too large")]
+    SeqTooLarge(u64),
+}
+
+/// Parses a record and checks that it stands under its own conversation's subject.
+pub(crate) fn read(record: &Record) -> Result<(ConversationId, EventRecord), BadRecord> {
+    let decoded = EventRecord::decode(&record.payload)?;
+    let conversation = decoded.conversation_id().ok_or(RecordError::Inconsistent)?;
+    if chat_subject(conversation) != record.subject.as_str() {
+        return Err(BadRecord::ForgedSubject(conversation, record.subject.as_str().to_owned()));
+    }
+    if i64::try_from(decoded.last.0).is_err() {
+        return Err(BadRecord::SeqTooLarge(decoded.last.0));
+    }
+    Ok((conversation, decoded))
+}
