@@ -1,7 +1,9 @@
 //! Error replies. Every handler returns [`ApiError`]; there is no blanket `From`, so each mapping is written down.
 
 use axum::Json;
+use axum::extract::{self, FromRequest, FromRequestParts, Request};
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sea_orm::DbErr;
@@ -124,15 +126,47 @@ impl From<QueryRejection> for ApiError {
     }
 }
 
-/// `Json`, `Path` and `Query` whose rejections are problems.
-#[derive(axum::extract::FromRequest)]
-#[from_request(via(axum::Json), rejection(ApiError))]
+/// A JSON body whose rejection is a problem.
 pub struct Body<T>(pub T);
 
-#[derive(axum::extract::FromRequestParts)]
-#[from_request(via(axum::extract::Path), rejection(ApiError))]
+impl<S: Send + Sync, T> FromRequest<S> for Body<T>
+where
+    Json<T>: FromRequest<S, Rejection = JsonRejection>,
+{
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let Json(body) = Json::from_request(request, state).await?;
+        Ok(Self(body))
+    }
+}
+
+/// Path parameters whose rejection is a problem.
 pub struct Path<T>(pub T);
 
-#[derive(axum::extract::FromRequestParts)]
-#[from_request(via(axum::extract::Query), rejection(ApiError))]
+impl<S: Send + Sync, T> FromRequestParts<S> for Path<T>
+where
+    extract::Path<T>: FromRequestParts<S, Rejection = PathRejection>,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let extract::Path(path) = extract::Path::from_request_parts(parts, state).await?;
+        Ok(Self(path))
+    }
+}
+
+/// A query whose rejection is a problem.
 pub struct Query<T>(pub T);
+
+impl<S: Send + Sync, T> FromRequestParts<S> for Query<T>
+where
+    extract::Query<T>: FromRequestParts<S, Rejection = QueryRejection>,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let extract::Query(query) = extract::Query::from_request_parts(parts, state).await?;
+        Ok(Self(query))
+    }
+}

@@ -107,7 +107,7 @@ impl Gateway {
 
     /// Serves until the soft stop; then asks connections to go and lets requests finish, for `shutdown_seconds` at most.
     pub async fn serve(self, listener: TcpListener) -> std::io::Result<()> {
-        let (app, stop) = (self.app, self.app_stop());
+        let (app, stop) = (self.app.clone(), self.app.stop.clone());
         let soft = stop.clone();
         let server = axum::serve(listener, self.router).with_graceful_shutdown(async move { soft.cancelled().await });
         let limit = Duration::from_secs(app.config.shutdown_seconds);
@@ -130,10 +130,6 @@ impl Gateway {
         };
         let (served, ()) = tokio::join!(served, deadline);
         served
-    }
-
-    fn app_stop(&self) -> CancellationToken {
-        self.app.stop.clone()
     }
 }
 

@@ -1,6 +1,5 @@
 //! What all control changes share: the transaction, the rights, the outbox row, and getting the event appended.
 
-use sea_orm::sea_query::Expr;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect, SqliteTransactionMode,
     TransactionOptions, TransactionTrait,
@@ -63,7 +62,7 @@ pub fn forbidden(who: &str) -> ApiError {
 pub async fn check_owner_stays(transaction: &DatabaseTransaction, id: ConversationId, leaving: UserId) -> ApiResult<()> {
     let other = participant::Entity::of(id.0)
         .filter(participant::Column::Role.eq(Role::Owner.as_str()))
-        .filter(Expr::col(participant::Column::UserId).ne(leaving.0))
+        .filter(participant::Column::UserId.ne(leaving.0))
         .one(transaction)
         .await
         .map_err(|error| ApiError::store(&error))?;

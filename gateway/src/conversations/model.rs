@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use sea_orm::prelude::Uuid;
 use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, Order, Query, SelectStatement};
-use sea_orm::{ColumnTrait as _, Condition, ConnectionTrait as _, EntityTrait as _, FromQueryResult, QueryFilter as _};
+use sea_orm::{ColumnTrait as _, Condition, EntityTrait as _, FromQueryResult, QueryFilter as _};
 use sealpost_schema::entities::{conversation, event, participant};
 use sealpost_schema::{ConversationId, ConversationKind, EventId, Role, Seq, Timestamp, UserId};
 use serde::Serialize;

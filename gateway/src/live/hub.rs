@@ -192,9 +192,9 @@ impl Hub {
     }
 
     async fn run_fill(self: Arc<Self>, room: Arc<Room>, mut check: bool) {
-        let mut failures = 0;
+        let mut failures = 0_u32;
         loop {
-            let pause = if check { Duration::ZERO } else { EARLY_WAIT * (1 << u32::min(failures, 6)) };
+            let pause = if check { Duration::ZERO } else { EARLY_WAIT * (1_u32 << std::cmp::min(failures, 6_u32)) };
             tokio::select! {
                 () = room.stop.cancelled() => return,
                 () = self.stop.cancelled() => return,

@@ -17,6 +17,5 @@ mod socket;
 pub use connection::Connection;
 pub use connections::Connections;
 pub use hub::Hub;
-pub use render::render;
 pub use inbound::join;
 pub use socket::handler as websocket;

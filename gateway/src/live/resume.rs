@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
+use sea_orm::{ColumnTrait, QueryFilter, QuerySelect};
 use sealpost_lane::LaneError;
 use sealpost_schema::entities::{conversation, session};
 use sealpost_schema::{CloseCode, ConversationHead, ConversationId, Cursor, Problem, ProblemKind, Seq, ServerFrame};

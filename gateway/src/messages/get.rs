@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use sea_orm::{ColumnTrait, EntityTrait as _, QueryFilter};
+use sea_orm::{ColumnTrait, QueryFilter};
 use sealpost_schema::entities::{conversation, event};
 use sealpost_schema::{ConversationId, EventId, MessageId, Problem, Seq};
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
-use sea_orm::{ColumnTrait, EntityTrait as _, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
 use sealpost_schema::entities::{conversation, event};
 use sealpost_schema::{ConversationId, Event, EventBody, Problem, ProblemKind, Seq};
 use serde::{Deserialize, Serialize};
