@@ -2,7 +2,7 @@
 //!
 //! Promised: every record of the log is published, unchanged, on its conversation's live subject at least once, and acked only
 //! after it has left this process. Live fan-out itself is at most once: gateways put events in order by seq and fetch what is missing.
-//! `tests/delivery.rs` keeps this.
+//! `tests/workers/delivery.rs` keeps this.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

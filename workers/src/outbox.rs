@@ -6,6 +6,8 @@
 //! - within a conversation rows are appended in the order of their ids, one after the other: after a failure the rest waits;
 //! - a row that fails keeps no other conversation waiting;
 //! - rows are deleted by the persistence worker only, with the event's transaction.
+//!
+//! `tests/workers/outbox.rs` keeps these.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -141,7 +143,7 @@ async fn sweep(
 async fn append_in_order(lanes: &Lanes, conversation: Uuid, rows: Vec<outbox::Model>) -> Option<Uuid> {
     for row in rows {
         let id = row.id;
-        let draft = match draft(row) {
+        let draft = match draft(&row) {
             Ok(draft) => draft,
             Err(error) => {
                 // It will never become readable, and what comes after it may be somebody's removal: go on without it.
@@ -165,7 +167,7 @@ async fn append_in_order(lanes: &Lanes, conversation: Uuid, rows: Vec<outbox::Mo
     None
 }
 
-fn draft(row: outbox::Model) -> Result<Draft, serde_json::Error> {
+fn draft(row: &outbox::Model) -> Result<Draft, serde_json::Error> {
     Ok(Draft {
         id: EventId(row.id),
         sender_id: UserId(row.sender_id),

@@ -43,7 +43,7 @@ pub(crate) fn doubled(first: Duration, times: u32, limit: Duration) -> Duration 
 fn jittered(delay: Duration) -> Duration {
     // Without randomness there is no jitter, which is no reason to stop.
     let random = getrandom::u32().unwrap_or(0);
-    delay - (delay / 2).mul_f64(f64::from(random) / f64::from(u32::MAX))
+    delay.saturating_sub((delay / 2).mul_f64(f64::from(random) / f64::from(u32::MAX)))
 }
 
 #[cfg(test)]

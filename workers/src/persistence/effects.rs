@@ -10,13 +10,9 @@ use super::insert::portions;
 use super::store::{Stored, claim};
 
 /// Deleted messages lose their content, deleted conversations their keys; what is stored leaves the outbox.
-pub(super) async fn apply(
-    transaction: &DatabaseTransaction,
-    events: impl Iterator<Item = &Event>,
-    stored: &Stored,
-) -> Result<(), DbErr> {
+pub(super) async fn apply(transaction: &DatabaseTransaction, events: &[&Event], stored: &Stored) -> Result<(), DbErr> {
     let mut done: Vec<Uuid> = Vec::new();
-    for event in events.filter(|event| event.body.kind() != "message_posted") {
+    for event in events.iter().filter(|event| event.body.kind() != "message_posted") {
         if stored.problems.contains_key(&claim(event)) {
             // Not stored: no effect, and it stays in the outbox.
             continue;

@@ -14,19 +14,31 @@ const COLUMNS: &str = "conversation_id, seq, id, kind, sender_id, created_at, cl
 /// Rows or ids of one statement.
 const CHUNKS: [usize; 4] = [100, 20, 5, 1];
 
-/// Inserts events, and leaves out those whose place, id or client message id is taken. Returns how many went in.
-pub(super) async fn insert(transaction: &DatabaseTransaction, events: &[&Event]) -> Result<u64, DbErr> {
+/// What happens to an event whose place, id or client message id is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It is left out.
+    Skip,
+    /// The whole transaction fails with a unique violation. Where nothing is taken, which is the rule, Postgres needs a third less
+    /// time for this: `ON CONFLICT` searches all three indexes before it inserts. SQLite does not care, and skips.
+    Fail,
+}
+
+/// Inserts events. Returns how many went in.
+pub(super) async fn insert(transaction: &DatabaseTransaction, events: &[&Event], taken: Taken) -> Result<u64, DbErr> {
     if events.is_empty() {
         return Ok(0);
     }
     match transaction.get_database_backend() {
-        DbBackend::Postgres => insert_arrays(transaction, events).await,
+        DbBackend::Postgres => insert_arrays(transaction, events, taken).await,
         backend => insert_rows(transaction, backend, events).await,
     }
 }
 
 /// The columns that hold content: client message id, sealed text, other data.
-fn content(event: &Event) -> Result<(Option<&str>, Option<&str>, Option<String>), DbErr> {
+type Content<'a> = (Option<&'a str>, Option<&'a str>, Option<String>);
+
+fn content(event: &Event) -> Result<Content<'_>, DbErr> {
     match &event.body {
         EventBody::MessagePosted { client_message_id, sealed } => {
             Ok((Some(client_message_id.as_str()), Some(sealed), None))
@@ -38,15 +50,16 @@ fn content(event: &Event) -> Result<(Option<&str>, Option<&str>, Option<String>)
     }
 }
 
-const UNNEST: &str = "INSERT INTO events \
+const INSERT_ARRAYS: &str = "INSERT INTO events \
     (conversation_id, seq, id, kind, sender_id, created_at, client_message_id, sealed, data) \
     SELECT c, s, i, k, u, t, NULLIF(m, ''), CASE WHEN k = 'message_posted' THEN x END, \
     CASE WHEN k <> 'message_posted' THEN x END \
     FROM UNNEST($1::uuid[], $2::bigint[], $3::uuid[], $4::text[], $5::uuid[], $6::bigint[], $7::text[], $8::text[]) \
-    AS r (c, s, i, k, u, t, m, x) ON CONFLICT DO NOTHING";
+    AS r (c, s, i, k, u, t, m, x)";
 
-/// Postgres: one array a column, so that one short statement fits every number of rows.
-async fn insert_arrays(transaction: &DatabaseTransaction, events: &[&Event]) -> Result<u64, DbErr> {
+/// Postgres: one array a column, so that one short statement fits every number of rows. Measured with 500 rows of 420 characters:
+/// 16 µs of CPU a row, client and server, with `ON CONFLICT` and 11 without, against 17 for rows of `VALUES` and 21 for `insert_many`.
+async fn insert_arrays(transaction: &DatabaseTransaction, events: &[&Event], taken: Taken) -> Result<u64, DbErr> {
     let mut columns: [Vec<Value>; 8] = std::array::from_fn(|_| Vec::with_capacity(events.len()));
     let [conversations, seqs, ids, kinds, senders, times, client_ids, contents] = &mut columns;
     for event in events {
@@ -71,11 +84,16 @@ async fn insert_arrays(transaction: &DatabaseTransaction, events: &[&Event]) -> 
         ArrayType::String,
     ];
     let values = types.into_iter().zip(columns).map(|(kind, column)| Value::Array(kind, Some(Box::new(column))));
-    let statement = Statement::from_sql_and_values(DbBackend::Postgres, UNNEST, values);
+    let sql = match taken {
+        Taken::Skip => format!("{INSERT_ARRAYS} ON CONFLICT DO NOTHING"),
+        Taken::Fail => INSERT_ARRAYS.to_owned(),
+    };
+    let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, values);
     Ok(transaction.execute_raw(statement).await?.rows_affected())
 }
 
-/// SQLite: several rows a statement, in a few fixed sizes.
+/// SQLite: several rows a statement, in a few fixed sizes. Measured as above: 10 µs a row by hundreds (and no less by 500), 11 by
+/// twenties, 13 by fives, 19 one by one; `insert_many` needs 11 to 13.
 async fn insert_rows(transaction: &DatabaseTransaction, backend: DbBackend, events: &[&Event]) -> Result<u64, DbErr> {
     let mut inserted = 0;
     let mut rest = events;

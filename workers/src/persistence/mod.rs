@@ -7,7 +7,7 @@
 //! - what cannot be stored as it is goes to the dead letters with a reason: nothing is dropped, and no neighbour waits for it;
 //! - while the database is away nothing is lost or dead-lettered: the worker waits.
 //!
-//! `tests/persistence.rs` keeps these, on SQLite and on Postgres.
+//! `tests/workers/persistence.rs` keeps these, on SQLite and on Postgres.
 
 mod config;
 mod effects;
@@ -19,6 +19,7 @@ mod store;
 mod worker;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use sea_orm::{DatabaseConnection, DbErr};
 use sealpost_bus::{EventLog, Live, Record};
@@ -49,7 +50,7 @@ pub async fn run(
     let Some(mut consumer) = consumer::open(&*log, CONSUMER, ack_wait, pending, &mut backoff, &stop).await else {
         return;
     };
-    let worker = worker::Worker { live, db, config, stop };
+    let worker = worker::Worker { live, db, config, stop, expect_new: AtomicBool::new(true) };
     let max = worker.config.max_records;
     while let Some(batch) = consumer::next_batch(&mut *consumer, CONSUMER, max, &mut backoff, &worker.stop).await {
         worker.process(&*consumer, batch).await;
@@ -71,7 +72,7 @@ pub enum StoreError {
 /// Stores one record, as the worker does, and returns what is to be announced.
 pub async fn store_record(db: &DatabaseConnection, record: &Record) -> Result<StoredNotice, StoreError> {
     let (_, record): (_, EventRecord) = record::read(record)?;
-    let stored = store::store(db, record.events.iter().map(|event| &**event)).await?;
+    let stored = store::store(db, record.events.iter().map(|event| &**event), false).await?;
     match stored.problems.values().next() {
         Some(problem) => Err(problem.clone().into()),
         None => Ok(notice::notice(std::iter::once(&record), &stored)),

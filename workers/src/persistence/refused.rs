@@ -9,7 +9,7 @@ use sea_orm::{
 use sealpost_schema::entities::event;
 use sealpost_schema::{ConversationId, Event, EventBody, EventId, MessageId, Seq, VoidedEvent};
 
-use super::insert::{insert, portions};
+use super::insert::{Taken, insert, portions};
 use super::store::{Problem, Stored, claim};
 
 /// Where an event stands in the store.
@@ -117,7 +117,7 @@ async fn insert_void(
         body: EventBody::Void { original_id: Some(original_id) },
         ..event.clone()
     };
-    match insert(transaction, &[&void]).await? {
+    match insert(transaction, &[&void], Taken::Skip).await? {
         // Another worker was there first; the next attempt finds what it left.
         0 => Err(DbErr::Custom(format!(
             "seq {} of conversation {} was taken meanwhile",

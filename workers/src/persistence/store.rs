@@ -3,12 +3,12 @@
 use std::collections::{HashMap, HashSet};
 
 use sea_orm::{
-    DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode, TransactionOptions, TransactionTrait,
+    DatabaseConnection, DatabaseTransaction, DbErr, SqlErr, SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
 use sealpost_schema::{ConversationId, Event, EventBody, EventId, MessageId, Seq, VoidedEvent};
 
 use super::effects;
-use super::insert::insert;
+use super::insert::{Taken, insert};
 use super::refused;
 
 /// An event in its place: two records may claim the same place with different events.
@@ -40,6 +40,8 @@ pub enum Problem {
 pub(super) struct Stored {
     /// Rows written; the rest were there, or are problems.
     pub inserted: u64,
+    /// Whether some were there, or their place was taken.
+    pub refused: bool,
     /// Kept as a number without content, now or before.
     pub voided: Vec<VoidedEvent>,
     pub problems: HashMap<Claim, Problem>,
@@ -51,25 +53,39 @@ impl Stored {
     }
 }
 
-/// Stores the events and their effects, all or nothing, and any number of times with the same result.
+/// Stores the events and their effects, all or nothing, and any number of times with the same result. `expect_new`: most likely none
+/// of them is there, which is only a matter of speed.
 ///
 /// # Errors
 /// What the database says; see [`super::failure`].
-pub(super) async fn store(db: &DatabaseConnection, events: impl Iterator<Item = &Event>) -> Result<Stored, DbErr> {
-    // In one order for all workers, so that two with the same events wait for each other rather than deadlock.
+pub(super) async fn store(
+    db: &DatabaseConnection,
+    events: impl Iterator<Item = &Event>,
+    expect_new: bool,
+) -> Result<Stored, DbErr> {
+    // In one order for all workers, so that two with the same events wait for each other rather than deadlock; and neighbours in the
+    // order are neighbours in the indexes.
     let mut events: Vec<&Event> = events.collect();
     events.sort_unstable_by_key(|event| claim(event));
-    let (deletions, others): (Vec<&Event>, Vec<&Event>) =
-        events.into_iter().partition(|event| deletes(event).is_some());
+    if expect_new {
+        match attempt(db, &events, Taken::Fail).await {
+            Err(error) if matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) => {}
+            result => return result,
+        }
+    }
+    attempt(db, &events, Taken::Skip).await
+}
 
+async fn attempt(db: &DatabaseConnection, events: &[&Event], taken: Taken) -> Result<Stored, DbErr> {
+    let (deletions, others): (Vec<&Event>, Vec<&Event>) = events.iter().partition(|event| deletes(event).is_some());
     let transaction = begin(db).await?;
     let mut stored = Stored::default();
-    insert_all(&transaction, &others, &mut stored).await?;
+    insert_all(&transaction, &others, taken, &mut stored).await?;
     if !deletions.is_empty() {
         let ready = with_their_messages(&transaction, &deletions, &mut stored).await?;
-        insert_all(&transaction, &ready, &mut stored).await?;
+        insert_all(&transaction, &ready, taken, &mut stored).await?;
     }
-    effects::apply(&transaction, others.into_iter().chain(deletions), &stored).await?;
+    effects::apply(&transaction, events, &stored).await?;
     transaction.commit().await?;
     Ok(stored)
 }
@@ -89,10 +105,16 @@ pub(super) fn deletes(event: &Event) -> Option<MessageId> {
     }
 }
 
-async fn insert_all(transaction: &DatabaseTransaction, events: &[&Event], stored: &mut Stored) -> Result<(), DbErr> {
-    let inserted = insert(transaction, events).await?;
+async fn insert_all(
+    transaction: &DatabaseTransaction,
+    events: &[&Event],
+    taken: Taken,
+    stored: &mut Stored,
+) -> Result<(), DbErr> {
+    let inserted = insert(transaction, events, taken).await?;
     stored.inserted += inserted;
     if usize::try_from(inserted).is_ok_and(|inserted| inserted < events.len()) {
+        stored.refused = true;
         refused::classify(transaction, events, stored).await?;
     }
     Ok(())

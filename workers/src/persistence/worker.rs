@@ -1,6 +1,7 @@
 //! From deliveries to acks.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -22,6 +23,9 @@ pub(super) struct Worker {
     pub db: DatabaseConnection,
     pub config: PersistenceConfig,
     pub stop: CancellationToken,
+    /// The last batch held nothing that was there already, so the next will not either. After a crash of the log thousands of
+    /// batches are replays, and each wrong guess is a line in the database's log.
+    pub expect_new: AtomicBool,
 }
 
 struct Item {
@@ -85,8 +89,9 @@ impl Worker {
         loop {
             let started = Instant::now();
             let events = group.iter().flat_map(|item| &item.record.events).map(|event| &**event);
-            match store(&self.db, events).await {
+            match store(&self.db, events, self.expect_new.load(Ordering::Relaxed)).await {
                 Ok(stored) => {
+                    self.expect_new.store(!stored.refused, Ordering::Relaxed);
                     observe(group, &stored, started);
                     return Some(Ok(stored));
                 }

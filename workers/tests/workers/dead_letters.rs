@@ -1,10 +1,8 @@
 //! What operators can do about dead letters.
 
-mod harness;
-
 use std::sync::Arc;
 
-use harness::{Log, Running, World, deletion, eventually, message, next_live, on_sqlite, quick};
+use crate::harness::{Log, Running, World, deletion, eventually, message, next_live, on_sqlite, quick};
 use sealpost_bus::{EventLog, Live};
 use sealpost_schema::{ConversationId, EventRecord, StoredNotice, chat_subject};
 use sealpost_workers::dead_letters::{self, LetterError};
@@ -32,7 +30,7 @@ async fn a_letter_is_replayed_when_its_cause_is_gone_and_then_removed() {
         let mut notices = world.log.subscribe(StoredNotice::SUBJECT).await;
         dead_letters::replay(letters, &world.db, Some(live), number).await.unwrap();
         let notice: StoredNotice = serde_json::from_slice(&next_live(&mut notices).await).unwrap();
-        assert_eq!(harness::covered(&notice), 1);
+        assert_eq!(crate::harness::covered(&notice), 1);
         assert_eq!(letters.count().await.unwrap(), 0);
         assert!(world.row(&target).await.unwrap().is_deleted_message());
         let again = dead_letters::replay(letters, &world.db, Some(live), number).await.unwrap_err();

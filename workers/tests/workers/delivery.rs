@@ -1,14 +1,12 @@
 //! Keeps the promises of `sealpost_workers::delivery`.
 
-mod harness;
-
 use std::sync::Arc;
 
-use harness::{Log, Running, event, message, next_live};
+use crate::harness::{Log, Running, event, message, next_live};
 use sealpost_bus::{EventLog, Live};
 use sealpost_schema::{
-    ControlNotice, ConversationId, ConversationKind, EventBody, EventRecord, NamedRole, Role, Seq, UserId, chat_subject,
-    live_subject,
+    ControlNotice, ConversationId, ConversationKind, EventBody, EventRecord, NamedRole, Role, Seq, UserId,
+    chat_subject, live_subject,
 };
 use sealpost_workers::delivery::{self, CONSUMER, DeliveryConfig};
 

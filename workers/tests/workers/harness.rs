@@ -1,5 +1,4 @@
 //! A real database and a real log for each test.
-#![allow(dead_code, reason = "each test file uses its part")]
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -46,10 +45,7 @@ pub async fn on_sqlite<F: Future<Output = ()>>(test: impl FnOnce(World) -> F) {
 pub async fn on_postgres<F: Future<Output = ()>>(test: impl FnOnce(World) -> F) {
     let Ok(admin_url) = std::env::var("SEALPOST_TEST_POSTGRES") else {
         assert!(std::env::var_os("CI").is_none(), "SEALPOST_TEST_POSTGRES is not set, and CI runs the Postgres tests");
-        #[expect(clippy::print_stderr, reason = "whoever runs the tests should know")]
-        {
-            eprintln!("left out: set SEALPOST_TEST_POSTGRES to the URL of a Postgres server (see tools/postgres)");
-        }
+        eprintln!("left out: set SEALPOST_TEST_POSTGRES to the URL of a Postgres server (see tools/postgres)");
         return;
     };
     let name = format!("workers_{}", EventId::new().0.simple());
@@ -85,12 +81,13 @@ async fn connect(url: String) -> DatabaseConnection {
 pub struct World {
     pub db: DatabaseConnection,
     pub log: Log,
-    folder: TempDir,
+    /// Of the SQLite file.
+    _folder: TempDir,
 }
 
 impl World {
     fn new(db: DatabaseConnection, folder: TempDir) -> Self {
-        Self { db, log: Log::new(), folder }
+        Self { db, log: Log::new(), _folder: folder }
     }
 
     /// All stored events, by conversation and seq.

@@ -1,10 +1,8 @@
 //! Keeps the promises of `sealpost_workers::outbox`, with real lanes.
 
-mod harness;
-
 use std::sync::Arc;
 
-use harness::{Running, World, eventually, on_both_stores};
+use crate::harness::{Running, World, eventually, on_both_stores};
 use sea_orm::ActiveValue::Set;
 use sea_orm::{ActiveModelTrait, EntityTrait, PaginatorTrait};
 use sealpost_lane::{LaneConfig, Lanes};

@@ -1,8 +1,6 @@
 //! Keeps the promises of `sealpost_workers::persistence`, on SQLite and on Postgres.
 
-mod harness;
-
-use harness::{
+use crate::harness::{
     Log, World, covered, deletion, event, eventually, message, message_named, next_live, notices, on_both_stores, quick,
 };
 use sea_orm::ActiveValue::Set;
@@ -371,7 +369,7 @@ async fn a_worker_stops_while_the_database_is_away(world: World) {
 /// SQLite takes every text; Postgres refuses a NUL.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_record_that_the_database_refuses_keeps_no_neighbour_waiting() {
-    harness::on_postgres(|world| async move {
+    crate::harness::on_postgres(|world| async move {
         let conversation = ConversationId::new();
         let mut bad = message(conversation, 50);
         if let EventBody::MessagePosted { sealed, .. } = &mut bad.body {

@@ -1,0 +1,8 @@
+//! The workers on real databases and a real log.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod dead_letters;
+mod delivery;
+mod harness;
+mod outbox;
+mod persistence;
