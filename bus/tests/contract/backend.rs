@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 /// A test that waits for something that never comes ends here.
 pub async fn limited(test: impl Future<Output = ()>) {
-    tokio::time::timeout(Duration::from_secs(120), test).await.expect("the test ends within two minutes");
+    tokio::time::timeout(Duration::from_mins(2), test).await.expect("the test ends within two minutes");
 }
 
 /// Live subscriptions of the fixtures hold so many messages.
@@ -184,6 +184,23 @@ impl NatsServer {
     pub fn signal(&self, signal: &str) {
         let pid = self.child.as_ref().unwrap().id().to_string();
         assert!(Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap().success());
+    }
+
+    /// Returns when no thread of the server runs any more: a thread on another core goes on for a moment after the signal.
+    pub fn pause(&self) {
+        self.signal("STOP");
+        let tasks = format!("/proc/{}/task", self.child.as_ref().unwrap().id());
+        let is_stopped = |task: std::fs::DirEntry| {
+            let text = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            text.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('T'))
+        };
+        // Without /proc there is nothing to look at.
+        while let Ok(mut tasks) = std::fs::read_dir(&tasks) {
+            if tasks.all(|task| is_stopped(task.unwrap())) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 

@@ -119,3 +119,18 @@ async fn a_record_that_kills_the_process_each_time_becomes_a_dead_letter() {
     assert_eq!(letters.len(), 1, "highest attempt {highest}");
     assert_eq!(letters[0].attempts, 3);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_append_that_cannot_be_committed_is_unavailable_and_the_log_goes_on() {
+    let backend = Backend::embedded().await;
+    let log = backend.log();
+    let first = put(log, "chat.a", "1").await;
+    // Another process keeps the file to itself for longer than the writer waits.
+    let intruder = rusqlite::Connection::open(backend.folder().join("log.db")).unwrap();
+    intruder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let outcome = log.append(append("chat.a", "2", Some(first.0))).await;
+    intruder.execute_batch("ROLLBACK").unwrap();
+    assert!(matches!(outcome, Err(AppendError::Unavailable(_))), "{outcome:?}");
+    assert_eq!(log.last(&subject("chat.a")).await.unwrap().unwrap().position, first);
+    assert!(!log.append(append("chat.a", "2", Some(first.0))).await.unwrap().duplicate);
+}

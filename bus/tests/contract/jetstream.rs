@@ -29,7 +29,7 @@ async fn a_stopped_server_makes_an_append_unknown_and_a_repeat_resolves_it_to_ex
         let mut backend = Backend::jetstream_with(|config| config.publish_timeout = Duration::from_millis(300)).await;
         let (server, bus) = parts(&mut backend);
         let first = put(bus, "chat.a", "1").await;
-        server.signal("STOP");
+        server.pause();
         let plain = bus.append(append("chat.b", "plain", None)).await;
         let compared = bus.append(append("chat.a", "compared", Some(first.0))).await;
         server.signal("CONT");
@@ -143,12 +143,13 @@ async fn an_append_in_flight_at_a_kill_is_unknown_and_not_a_hang() {
     limited(async {
         let mut backend = Backend::jetstream_with(|config| config.publish_timeout = Duration::from_secs(100)).await;
         let (server, bus) = parts(&mut backend);
-        server.signal("STOP");
+        server.pause();
         let sender = bus.clone();
         let appending = tokio::spawn(async move { sender.append(append("chat.a", "1", None)).await });
         tokio::time::sleep(Duration::from_millis(200)).await;
         server.kill();
-        assert!(matches!(appending.await.unwrap(), Err(AppendError::Unknown(_))));
+        let outcome = appending.await.unwrap();
+        assert!(matches!(outcome, Err(AppendError::Unknown(_))), "{outcome:?}");
     })
     .await;
 }

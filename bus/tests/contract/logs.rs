@@ -120,7 +120,7 @@ pub async fn old_records_are_deleted_and_positions_are_not_used_again(mut backen
     assert!(backend.log().last(&subject("chat.a")).await.unwrap().is_none());
     assert!(backend.log().get(positions[3]).await.unwrap().is_none());
     // Long enough to be read again.
-    backend.restart_with_age(Some(Duration::from_secs(3600))).await;
+    backend.restart_with_age(Some(Duration::from_hours(1))).await;
     let fresh = backend.log().append(append("chat.a", "fresh", Some(0))).await.unwrap().position;
     assert!(fresh > positions[9], "{fresh:?}");
     let mut seen = HashSet::new();
