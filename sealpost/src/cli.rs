@@ -1,0 +1,117 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::config::Role;
+
+/// Sealpost: an encrypted, real-time, durable messaging server.
+///
+/// Without a command it serves everything from one process and keeps its data in ./data. Settings come from a TOML file and from
+/// environment variables such as `SEALPOST__GATEWAY__LISTEN`; `sealpost config show` prints all of them.
+#[derive(Debug, Parser)]
+#[command(name = "sealpost", version)]
+pub struct Cli {
+    /// Configuration file [default: ./sealpost.toml, if it exists]
+    #[arg(long, global = true, env = "SEALPOST_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run everything in this process, without other services (the default)
+    Serve,
+    /// Run a gateway of a cluster: REST and WebSocket
+    Gateway,
+    /// Run a worker of a cluster
+    Worker { kind: WorkerKind },
+    /// Bring the cluster's database up to date; waits for the database
+    Migrate {
+        /// Only print what is pending; exit code 1 if something is
+        #[arg(long)]
+        check: bool,
+    },
+    /// Look at what the workers could not process, and decide about it
+    DeadLetters {
+        #[command(subcommand)]
+        command: DeadLettersCommand,
+    },
+    /// Make keys
+    Keys {
+        #[command(subcommand)]
+        command: KeysCommand,
+    },
+    /// Write the API description: openapi.json (REST) and websocket.json (AsyncAPI)
+    Openapi {
+        /// Folder to write to
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// Write nothing; exit code 1 if the folder's files differ
+        #[arg(long)]
+        check: bool,
+    },
+    /// Ask a running server whether it is alive; the exit code is the answer
+    Healthcheck {
+        /// Address to ask [default: /healthz at the address of `gateway.listen`]
+        #[arg(long)]
+        url: Option<String>,
+    },
+    /// Check or print the configuration
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum WorkerKind {
+    /// Writes events to the database
+    Persistence,
+    /// Pushes events to the gateways
+    Delivery,
+    /// Publishes control changes that were committed to the database
+    Outbox,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DeadLettersCommand {
+    /// Print all, oldest first
+    List,
+    /// Print one with its content, which is ciphertext
+    Show { number: u64 },
+    /// Append it to the log again, and remove it here
+    Replay { number: u64 },
+    /// Delete it for good
+    Drop { number: u64 },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum KeysCommand {
+    /// Print a new `FERNET_KEYS` and a new `SIGNING_KEY`, ready for a .env file
+    Generate,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Report every mistake at once
+    Check {
+        /// Also check that what this command needs is there
+        #[arg(long = "for", value_name = "COMMAND")]
+        role: Option<Role>,
+    },
+    /// Print every setting with its value and where it comes from, without secrets
+    Show,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,103 @@
+//! `sealpost serve`: everything in one process.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use sea_orm::DatabaseConnection;
+use sealpost_bus::EventLog;
+use sealpost_bus::embedded::{EmbeddedBus, EmbeddedConfig, EmbeddedLive};
+use sealpost_schema::Clock;
+use sealpost_workers::{delivery, outbox, persistence};
+use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
+
+use super::stop::Stop;
+use super::workers::Workers;
+use super::{Folder, Gateway, GatewayParts, bind, database, ended, run_gateway};
+use crate::config::Config;
+use crate::keys::{self, Keys};
+use crate::{healthcheck, output, telemetry};
+
+/// Messages that one live subscription holds before it is told that it lost some.
+const LIVE_QUEUE: usize = 1024;
+
+pub(super) async fn run(config: Config) -> anyhow::Result<ExitCode> {
+    let began = Instant::now();
+    let metrics = telemetry::start_metrics()?;
+    let stop = Stop::on_signals(Duration::from_secs(config.gateway.shutdown_seconds))?;
+    if config.nats_url.is_some() || config.database_url.is_some() {
+        tracing::warn!("`serve` uses neither nats_url nor database_url; for a cluster run `gateway` and `worker`");
+    }
+    let listener = bind("gateway.listen", config.gateway.listen).await?;
+    let address = healthcheck::reachable(listener.local_addr()?);
+    let Opened { folder, bus, db, keys } = open(&config).await?;
+
+    let (log, live) = (Arc::new(bus.clone()), Arc::new(EmbeddedLive::new(LIVE_QUEUE)));
+    let (clock, tasks, workers) = (Clock::default(), TaskTracker::new(), Workers::new(&stop));
+    workers.spawn("metrics", {
+        let (metrics, stop) = (metrics.clone(), workers.stop.clone());
+        async move { stop.run_until_cancelled(telemetry::upkeep(metrics)).await.unwrap_or_default() }
+    });
+    let parts = GatewayParts {
+        config: config.gateway,
+        auth: config.auth,
+        lane: config.lane,
+        signing_keys: keys.signing_keys,
+        key_ring: keys.key_ring,
+        clock: clock.clone(),
+        db: db.clone(),
+        log: log.clone(),
+        live: live.clone(),
+        metrics: Some(telemetry::render(&metrics)),
+        ready: Arc::new(|| Box::pin(async { Vec::new() })),
+    };
+    let gateway = Gateway::start(parts, tasks.clone(), stop.soft.clone(), stop.hard.clone());
+    let (persistence, delivery, outbox) = (config.workers.persistence, config.workers.delivery, config.workers.outbox);
+    let told = || workers.stop.clone();
+    workers.spawn("persistence", persistence::run(log.clone(), live.clone(), db.clone(), persistence, told()));
+    workers.spawn("delivery", delivery::run(log, live, delivery, told()));
+    workers.spawn("outbox", outbox::run(gateway.lanes(), db.clone(), outbox, clock, Arc::new(Notify::new()), told()));
+
+    tracing::info!(%address, took = ?began.elapsed(), "serving");
+    announce(address, &folder)?;
+    let served = run_gateway(gateway, listener, &stop).await;
+    workers.finish().await;
+    // No sender is left: now the lanes may go.
+    stop.hard.cancel();
+    let clean = ended(&tasks).await;
+    bus.close().await;
+    db.close().await?;
+    tracing::info!("stopped");
+    Ok(workers.exit_code(served && clean))
+}
+
+struct Opened {
+    folder: Folder,
+    bus: EmbeddedBus,
+    db: DatabaseConnection,
+    keys: Keys,
+}
+
+/// The log comes first, since its lock keeps a second process out of the folder.
+async fn open(config: &Config) -> anyhow::Result<Opened> {
+    let folder = Folder::create(&config.data_dir)?;
+    let settings = EmbeddedConfig::new(folder.log());
+    let bus = tokio::task::spawn_blocking(move || EmbeddedBus::open(settings)).await??;
+    let has_data = folder.database().exists() || bus.state().await?.last.0 > 0;
+    let keys = keys::of_folder(folder.path(), &config.fernet_keys, &config.signing_keys, has_data)?;
+    folder.create_database()?;
+    let db = database::sqlite(folder.database()).await?;
+    sealpost_migrations::migrate(&db).await.context("the database could not be brought up to date")?;
+    Ok(Opened { folder, bus, db, keys })
+}
+
+fn announce(address: std::net::SocketAddr, folder: &Folder) -> anyhow::Result<()> {
+    let path = folder.path().canonicalize().unwrap_or_else(|_| folder.path().to_path_buf());
+    output::text(&format!(
+        "Sealpost {} is running; Ctrl-C stops it\n  API   http://{address}/api\n  docs  http://{address}/docs\n  data  {}\n",
+        env!("CARGO_PKG_VERSION"),
+        path.display()
+    ))
+}
