@@ -1,0 +1,140 @@
+//! The users behind the load, made over the REST API.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use reqwest::{RequestBuilder, Response, StatusCode, header::RETRY_AFTER};
+use serde::Deserialize;
+use url::Url;
+use uuid::Uuid;
+
+use crate::socket::{self, Socket, Source};
+use crate::wire::Ready;
+
+/// Argon2 costs the server about 23 ms of one core for each: more at a time only makes them wait for each other.
+const SIGNUPS_AT_ONCE: usize = 4;
+const REQUESTS_AT_ONCE: usize = 8;
+/// Refused for their rate, requests are repeated this long.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+pub struct Account {
+    pub user_id: Uuid,
+    token: String,
+    source: Source,
+}
+
+pub struct Population {
+    url: Url,
+    clients: Vec<reqwest::Client>,
+    accounts: Vec<Account>,
+    /// Part of every user name, so that two runs against one server do not clash.
+    run: String,
+}
+
+/// A random mark for names and client message ids.
+pub fn mark() -> String {
+    Uuid::new_v4().simple().to_string()[..8].to_owned()
+}
+
+impl Population {
+    pub fn new(url: Url) -> anyhow::Result<Self> {
+        let one = |source: usize| {
+            let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30));
+            client.local_address(Source(source).address(&url)).build()
+        };
+        let clients = (0..Source::COUNT).map(one).collect::<Result<_, _>>()?;
+        Ok(Self { url, clients, accounts: Vec::new(), run: mark() })
+    }
+
+    /// The same users, for a server that was restarted at another address.
+    pub fn move_to(&mut self, url: Url) {
+        self.url = url;
+    }
+
+    /// Signs up users until there are `count`.
+    pub async fn grow_to(&mut self, count: usize) -> anyhow::Result<()> {
+        let this = &*self;
+        let new: Vec<Account> = stream::iter(self.accounts.len()..count)
+            .map(|number| this.sign_up(number))
+            .buffered(SIGNUPS_AT_ONCE)
+            .try_collect()
+            .await?;
+        self.accounts.extend(new);
+        Ok(())
+    }
+
+    async fn sign_up(&self, number: usize) -> anyhow::Result<Account> {
+        #[derive(Deserialize)]
+        struct SignedUp {
+            user: User,
+            access_token: String,
+        }
+        #[derive(Deserialize)]
+        struct User {
+            id: Uuid,
+        }
+        let source = Source(number);
+        let body = serde_json::json!({
+            "username": format!("bench{}{number}", self.run),
+            "password": format!("walrus-lantern-{}-{number}", self.run),
+            "display_name": format!("Bench {number}"),
+        });
+        let request = self.client(source).post(self.url.join("/api/auth/signup")?).json(&body);
+        let reply: SignedUp = patient(request).await.context("cannot sign up")?.json().await?;
+        Ok(Account { user_id: reply.user.id, token: reply.access_token, source })
+    }
+
+    /// The direct conversation of each two users that follow each other.
+    pub async fn conversations(&self, users: &[Account]) -> anyhow::Result<Vec<Uuid>> {
+        stream::iter(users.chunks_exact(2))
+            .map(|pair| self.conversation(&pair[0], &pair[1]))
+            .buffered(REQUESTS_AT_ONCE)
+            .try_collect()
+            .await
+    }
+
+    async fn conversation(&self, from: &Account, with: &Account) -> anyhow::Result<Uuid> {
+        #[derive(Deserialize)]
+        struct Conversation {
+            id: Uuid,
+        }
+        let body = serde_json::json!({ "kind": "dm", "participants": [with.user_id] });
+        let url = self.url.join("/api/conversations")?;
+        let request = self.client(from.source).post(url).bearer_auth(&from.token).json(&body);
+        let reply: Conversation = patient(request).await.context("cannot create a conversation")?.json().await?;
+        Ok(reply.id)
+    }
+
+    /// One more connection of this user.
+    pub async fn connect(&self, user: &Account, buffer: usize) -> anyhow::Result<(Socket, Ready)> {
+        socket::connect(&self.url, user.source, &user.token, buffer).await
+    }
+
+    /// The first `count` users, or all if there are fewer.
+    pub fn first(&self, count: usize) -> &[Account] {
+        &self.accounts[..count.min(self.accounts.len())]
+    }
+
+    fn client(&self, source: Source) -> &reqwest::Client {
+        &self.clients[source.0 % self.clients.len()]
+    }
+}
+
+/// Sends a request, again and again while the server says that it is too much. Any other refusal is an error with its text.
+async fn patient(request: RequestBuilder) -> anyhow::Result<Response> {
+    let start = Instant::now();
+    loop {
+        let again = request.try_clone().context("a request that cannot be repeated")?;
+        let response = again.send().await?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        if status != StatusCode::TOO_MANY_REQUESTS || start.elapsed() > PATIENCE {
+            bail!("{status}: {}", response.text().await.unwrap_or_default());
+        }
+        let wait = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        tokio::time::sleep(wait.map_or(Duration::from_millis(250), Duration::from_secs).min(PATIENCE)).await;
+    }
+}
