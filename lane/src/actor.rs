@@ -241,6 +241,9 @@ impl Actor {
                 item.finish(Progress::Failed(LaneError::Unavailable(reason.to_owned())));
             }
         }
+        if self.log_work.is_none() {
+            self.release_unsent(now);
+        }
         if let Some(batch) = &mut self.batch {
             for item in batch.items.iter_mut().filter(|item| item.deadline <= now) {
                 if let Some(mut waiter) = item.waiter.take() {

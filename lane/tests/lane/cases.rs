@@ -1,0 +1,299 @@
+use std::collections::HashSet;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use sealpost_lane::{Draft, LaneConfig, LaneError, Progress, Rule};
+use sealpost_schema::{EventBody, EventId, Seq, StoredNotice, StoredRange};
+
+use crate::log::Fault;
+use crate::world::World;
+
+#[tokio::test]
+async fn events_are_numbered_without_a_gap_in_sending_order() {
+    let world = World::new().await;
+    let lanes = world.lanes();
+    let sends = (0..100).map(|n| {
+        let (world, lanes) = (&world, &lanes);
+        async move { world.send(lanes, &format!("m{n}")).await.unwrap().event.seq.0 }
+    });
+    let seqs = join_all(sends).await;
+    assert_eq!(seqs, (1..=100).collect::<Vec<_>>());
+    assert!(world.log.records().len() < 100, "what gathered while a record was on its way shared the next one");
+}
+
+#[tokio::test]
+async fn two_processes_share_one_sequence() {
+    let world = World::new().await;
+    let (one, other) = (world.lanes(), world.lanes());
+    let sends = (0..200).map(|n| {
+        let lanes = if n % 2 == 0 { &one } else { &other };
+        let world = &world;
+        async move { world.send(lanes, &format!("m{n}")).await.unwrap().event.seq.0 }
+    });
+    let seqs: HashSet<u64> = join_all(sends).await.into_iter().collect();
+    assert_eq!(seqs, (1..=200).collect::<HashSet<_>>());
+    assert_eq!(world.logged().len(), 200);
+}
+
+#[tokio::test]
+async fn the_same_client_message_id_fifty_times_through_two_processes_is_one_message() {
+    let world = World::new().await;
+    let (one, other) = (world.lanes(), world.lanes());
+    let sends = (0..50).map(|n| world.send(if n % 2 == 0 { &one } else { &other }, "same"));
+    let answers: Vec<_> = join_all(sends).await.into_iter().map(Result::unwrap).collect();
+    let ids: HashSet<_> = answers.iter().map(|answer| (answer.event.id, answer.event.seq)).collect();
+    assert_eq!(ids.len(), 1);
+    assert_eq!(answers.iter().filter(|answer| !answer.duplicate).count(), 1);
+    world.assert_log(&["same"]);
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_found_out_and_nothing_is_doubled() {
+    let world = World::new().await;
+    let lanes = world.lanes();
+    world.send(&lanes, "a").await.unwrap();
+    world.log.fail_next([Fault::AnswerLost]);
+    assert_eq!(world.send(&lanes, "b").await.unwrap().event.seq, Seq(2));
+    world.log.fail_next([Fault::RequestLost, Fault::RequestLost, Fault::Unavailable, Fault::AnswerLost]);
+    assert_eq!(world.send(&lanes, "c").await.unwrap().event.seq, Seq(3));
+    world.send(&lanes, "d").await.unwrap();
+    world.assert_log(&["a", "b", "c", "d"]);
+}
+
+#[tokio::test]
+async fn a_log_that_stays_away_is_unavailable_if_nothing_was_sent_and_unknown_otherwise() {
+    let world = World::new().await;
+    let impatient = LaneConfig { send_timeout_ms: 300, ..LaneConfig::default() };
+    let lanes = world.lanes_with(impatient.clone());
+    world.send(&lanes, "a").await.unwrap();
+    world.log.fail_next([Fault::Unavailable; 200]);
+    let error = world.send(&lanes, "b").await.unwrap_err();
+    assert!(matches!(error, LaneError::Unavailable(_)), "{error:?}");
+    let world = World::new().await;
+    let lanes = world.lanes_with(impatient);
+    world.log.fail_next([Fault::RequestLost; 200]);
+    let error = world.send(&lanes, "b").await.unwrap_err();
+    assert_eq!(error, LaneError::OutcomeUnknown);
+}
+
+#[tokio::test]
+async fn a_refused_record_fails_its_senders_and_not_the_next() {
+    let world = World::new().await;
+    let lanes = world.lanes();
+    world.log.fail_next([Fault::Refused]);
+    assert!(matches!(world.send(&lanes, "a").await, Err(LaneError::Refused(_))));
+    world.send(&lanes, "b").await.unwrap();
+    world.assert_log(&["b"]);
+}
+
+#[tokio::test]
+async fn a_cold_lane_goes_on_behind_the_log() {
+    let world = World::new().await;
+    world.send(&world.lanes(), "a").await.unwrap();
+    world.send(&world.lanes(), "b").await.unwrap();
+    let again = world.send(&world.lanes(), "a").await.unwrap();
+    assert!(again.duplicate, "it reads the names that are in the log and not in the store");
+    world.assert_log(&["a", "b"]);
+}
+
+#[tokio::test]
+async fn a_cold_lane_goes_on_behind_the_store_when_the_log_is_empty() {
+    let world = World::new().await;
+    let lanes = world.lanes();
+    for name in ["a", "b", "c"] {
+        world.send(&lanes, name).await.unwrap();
+    }
+    world.persist(&lanes, &world.logged()).await;
+    world.log.expire_all();
+    let cold = world.lanes();
+    assert_eq!(world.send(&cold, "d").await.unwrap().event.seq, Seq(4));
+    let again = world.send(&cold, "b").await.unwrap();
+    assert!(again.duplicate);
+    assert_eq!(again.event.seq, Seq(2));
+    // The warm lane finds its position gone and goes on as well.
+    assert_eq!(world.send(&lanes, "e").await.unwrap().event.seq, Seq(5));
+}
+
+#[tokio::test]
+async fn a_tail_that_the_log_lost_is_appended_again_with_the_same_numbers() {
+    let world = World::new().await;
+    let lanes = world.lanes();
+    for name in ["a", "b", "c", "d"] {
+        world.send(&lanes, name).await.unwrap();
+    }
+    let before = world.logged();
+    world.persist(&lanes, &before[..2]).await;
+    world.log.lose_tail(3);
+    // Without anything new: the reconnect is enough.
+    while world.logged().len() < 3 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let after = world.logged();
+    let unstored: Vec<_> = after.iter().filter(|event| event.seq > Seq(2)).map(|event| (event.seq, event.id)).collect();
+    assert_eq!(unstored, before[2..].iter().map(|event| (event.seq, event.id)).collect::<Vec<_>>());
+    assert_eq!(world.send(&lanes, "e").await.unwrap().event.seq, Seq(5));
+}
+
+#[tokio::test]
+async fn two_processes_that_both_know_the_lost_tail_append_it_once() {
+    let world = World::new().await;
+    let (one, other) = (world.lanes(), world.lanes());
+    for name in ["a", "b"] {
+        world.send(&one, name).await.unwrap();
+    }
+    world.send(&other, "c").await.unwrap();
+    world.log.lose_tail(2);
+    let (d, e) = tokio::join!(world.send(&one, "d"), world.send(&other, "e"));
+    d.unwrap();
+    e.unwrap();
+    let names: Vec<_> = world.logged().iter().map(|event| crate::world::name_of(event)).collect();
+    let distinct: HashSet<_> = names.iter().collect();
+    assert_eq!(distinct.len(), 5, "{names:?}");
+    assert_eq!(names.len(), 5, "{names:?}");
+}
+
+#[tokio::test]
+async fn who_may_not_post_gets_no_number() {
+    let world = World::new().await;
+    let lanes = world.lanes();
+    let by = |sender| Draft { sender_id: sender, ..world.draft("x") };
+    let error = lanes.append(world.conversation, by(world.bob)).await.unwrap_err();
+    assert_eq!(error, LaneError::Forbidden, "a reader");
+    let error = lanes.append(world.conversation, by(sealpost_schema::UserId::new())).await.unwrap_err();
+    assert_eq!(error, LaneError::NotFound, "a stranger");
+    assert!(world.log.records().is_empty());
+}
+
+#[tokio::test]
+async fn nothing_of_a_removed_participant_is_numbered_after_the_removal_whatever_process_it_goes_through() {
+    let world = World::new().await;
+    let (one, other) = (world.lanes(), world.lanes());
+    world.send(&other, "before").await.unwrap();
+    let removal = Draft {
+        id: EventId::new(),
+        sender_id: world.ada,
+        body: EventBody::ParticipantRemoved { user_id: world.ada },
+        rule: Rule::Control,
+        ..world.draft("unused")
+    };
+    one.append(world.conversation, removal).await.unwrap();
+    assert_eq!(world.send(&other, "after").await.unwrap_err(), LaneError::NotFound);
+    world.assert_log(&["before", "participant_removed"]);
+}
+
+#[tokio::test]
+async fn a_control_event_is_appended_once_however_often_it_is_swept() {
+    let world = World::new().await;
+    let draft = Draft {
+        body: EventBody::ConversationChanged { sealed_title: None },
+        rule: Rule::Control,
+        ..world.draft("unused")
+    };
+    let (one, other) = (world.lanes(), world.lanes());
+    let first = one.append(world.conversation, draft.clone()).await.unwrap();
+    for lanes in [&one, &other, &world.lanes()] {
+        let again = lanes.append(world.conversation, draft.clone()).await.unwrap();
+        assert!(again.duplicate);
+        assert_eq!(again.event.seq, first.event.seq);
+    }
+    world.persist(&one, &world.logged()).await;
+    world.log.expire_all();
+    assert!(world.lanes().append(world.conversation, draft).await.unwrap().duplicate, "found in the store");
+}
+
+#[tokio::test]
+async fn a_sender_hears_accepted_and_then_stored() {
+    let world = World::new().await;
+    let lanes = world.lanes();
+    let mut progress = world.follow(&lanes, world.draft("a")).await;
+    assert!(matches!(progress.recv().await, Some(Progress::Accepted { stored: false, .. })));
+    let mut repeated = world.follow(&lanes, world.draft("a")).await;
+    assert!(matches!(repeated.recv().await, Some(Progress::Accepted { appended, .. }) if appended.duplicate));
+    world.persist(&lanes, &world.logged()).await;
+    assert!(matches!(progress.recv().await, Some(Progress::Stored)));
+    assert!(matches!(repeated.recv().await, Some(Progress::Stored)), "the repeat hears it, too");
+    let mut late = world.follow(&lanes, world.draft("a")).await;
+    assert!(matches!(late.recv().await, Some(Progress::Accepted { stored: true, .. })));
+}
+
+#[tokio::test]
+async fn a_lost_stored_notice_is_made_up_for_by_asking_the_store() {
+    let world = World::new().await;
+    let lanes = world.lanes_with(LaneConfig { ack_timeout_ms: 100, ..LaneConfig::default() });
+    let mut progress = world.follow(&lanes, world.draft("a")).await;
+    assert!(matches!(progress.recv().await, Some(Progress::Accepted { .. })));
+    assert!(matches!(progress.recv().await, Some(Progress::Overdue)));
+    world.persist(&world.lanes(), &world.logged()).await;
+    assert!(matches!(progress.recv().await, Some(Progress::Stored)));
+    assert_eq!(lanes.unstored(), 0);
+}
+
+#[tokio::test]
+async fn stored_notices_may_come_in_any_order() {
+    let world = World::new().await;
+    let lanes = world.lanes();
+    for name in ["a", "b", "c"] {
+        world.send(&lanes, name).await.unwrap();
+    }
+    assert_eq!(lanes.unstored(), 3);
+    let notice = |first, last| StoredNotice {
+        stored: vec![StoredRange { conversation_id: world.conversation, first: Seq(first), last: Seq(last) }],
+        voided: Vec::new(),
+    };
+    lanes.stored(&notice(3, 3));
+    lanes.stored(&notice(1, 2));
+    while lanes.unstored() > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_far_behind_slows_senders_down_and_loses_nothing() {
+    let world = World::new().await;
+    let config = LaneConfig { max_unstored: 4, max_record_events: 2, send_timeout_ms: 200, ..LaneConfig::default() };
+    let lanes = world.lanes_with(config);
+    let mut taken = 0;
+    let error = loop {
+        match world.send(&lanes, &format!("m{taken}")).await {
+            Ok(_) => taken += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, LaneError::Unavailable(_)), "{error:?}");
+    assert_eq!(taken, 4);
+    world.persist(&lanes, &world.logged()).await;
+    world.send(&lanes, "after").await.unwrap();
+    assert_eq!(world.logged().len(), 5);
+}
+
+#[tokio::test]
+async fn the_reader_joins_store_and_log_without_hole_or_double() {
+    let world = World::new().await;
+    let lanes = world.lanes();
+    for n in 1..=10 {
+        world.send(&lanes, &format!("m{n}")).await.unwrap();
+    }
+    let all = world.logged();
+    world.persist(&lanes, &all[..4]).await;
+    for after in 0..10 {
+        let expected: Vec<_> = all.iter().filter(|event| event.seq > Seq(after)).map(|event| event.id).collect();
+        let found = lanes.reader().after(world.conversation, Seq(after), 100).await.unwrap();
+        assert_eq!(found.iter().map(|event| event.id).collect::<Vec<_>>(), expected, "after {after}");
+        let filled = lanes.reader().fill(world.conversation, Seq(after), 100).await.unwrap();
+        assert_eq!(filled.iter().map(|event| event.id).collect::<Vec<_>>(), expected, "fill after {after}");
+        let some = lanes.reader().after(world.conversation, Seq(after), 3).await.unwrap();
+        assert_eq!(some.len(), expected.len().min(3));
+    }
+}
+
+#[tokio::test]
+async fn an_idle_lane_goes_and_comes_back() {
+    let world = World::new().await;
+    let lanes = world.lanes_with(LaneConfig { idle_ms: 30, ..LaneConfig::default() });
+    world.send(&lanes, "a").await.unwrap();
+    world.persist(&lanes, &world.logged()).await;
+    while lanes.open_lanes() > 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(world.send(&lanes, "b").await.unwrap().event.seq, Seq(2));
+}

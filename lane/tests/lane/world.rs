@@ -1,0 +1,153 @@
+//! A store, a log, and as many processes with lanes as a test needs.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use sea_orm::{ActiveValue::Set, ConnectOptions, Database, DatabaseConnection, EntityTrait};
+use sealpost_lane::{Appended, Draft, LaneConfig, LaneError, Lanes, Progress, Rule, Waiter};
+use sealpost_schema::entities::{conversation, event, participant};
+use sealpost_schema::{
+    ClientMessageId, Clock, ConversationId, Event, EventBody, EventId, EventRecord, Role, Seq, StoredNotice,
+    StoredRange, UserId,
+};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::log::FaultyLog;
+
+pub struct World {
+    pub log: Arc<FaultyLog>,
+    pub db: DatabaseConnection,
+    pub conversation: ConversationId,
+    pub ada: UserId,
+    pub bob: UserId,
+    _folder: TempDir,
+}
+
+impl World {
+    /// A group in which Ada owns and Bob reads.
+    pub async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}?mode=rwc", folder.path().join("store.db").display());
+        let db = Database::connect(ConnectOptions::new(url)).await.unwrap();
+        sealpost_migrations::migrate(&db).await.unwrap();
+        let world = Self {
+            log: Arc::new(FaultyLog::new()),
+            db,
+            conversation: ConversationId::new(),
+            ada: UserId::new(),
+            bob: UserId::new(),
+            _folder: folder,
+        };
+        let row = conversation::ActiveModel {
+            id: Set(world.conversation.0),
+            kind: Set("group".to_owned()),
+            dm_key: Set(None),
+            sealed_title: Set(None),
+            title_event_id: Set(None),
+            title_sender_id: Set(None),
+            created_by: Set(world.ada.0),
+            created_at: Set(1),
+            deleted_at: Set(None),
+        };
+        conversation::Entity::insert(row).exec_without_returning(&world.db).await.unwrap();
+        for (user, role) in [(world.ada, Role::Owner), (world.bob, Role::Reader)] {
+            let row = participant::ActiveModel {
+                conversation_id: Set(world.conversation.0),
+                user_id: Set(user.0),
+                role: Set(role.as_str().to_owned()),
+                added_at: Set(1),
+                read_seq: Set(0),
+            };
+            participant::Entity::insert(row).exec_without_returning(&world.db).await.unwrap();
+        }
+        world
+    }
+
+    /// Another process.
+    pub fn lanes(&self) -> Lanes {
+        self.lanes_with(LaneConfig::default())
+    }
+
+    pub fn lanes_with(&self, config: LaneConfig) -> Lanes {
+        Lanes::new(
+            self.log.clone(),
+            self.db.clone(),
+            config,
+            Clock::default(),
+            None,
+            TaskTracker::new(),
+            CancellationToken::new(),
+        )
+    }
+
+    pub fn draft(&self, name: &str) -> Draft {
+        Draft {
+            id: EventId::new(),
+            sender_id: self.ada,
+            created_at: Clock::default().now(),
+            body: EventBody::MessagePosted {
+                client_message_id: ClientMessageId::try_from(name.to_owned()).unwrap(),
+                sealed: format!("sealed {name}"),
+            },
+            rule: Rule::Post,
+            retry: false,
+        }
+    }
+
+    pub async fn send(&self, lanes: &Lanes, name: &str) -> Result<Appended, LaneError> {
+        lanes.append(self.conversation, self.draft(name)).await
+    }
+
+    /// Submits and gives all progress.
+    pub async fn follow(&self, lanes: &Lanes, draft: Draft) -> mpsc::Receiver<Progress> {
+        let (sender, receiver) = mpsc::channel(16);
+        let waiter: Waiter = Box::new(move |progress| sender.try_send(progress).unwrap());
+        lanes.submit(self.conversation, draft, waiter).await.unwrap();
+        receiver
+    }
+
+    /// What the log holds, by seq. Panics where a number is given to two events.
+    pub fn logged(&self) -> Vec<Arc<Event>> {
+        let mut events: HashMap<Seq, Arc<Event>> = HashMap::new();
+        for record in self.log.records() {
+            for event in EventRecord::decode(&record.payload).unwrap().events {
+                if let Some(other) = events.insert(event.seq, Arc::clone(&event)) {
+                    assert_eq!(other.id, event.id, "seq {} was given away twice", event.seq);
+                }
+            }
+        }
+        let mut events: Vec<_> = events.into_values().collect();
+        events.sort_by_key(|event| event.seq);
+        events
+    }
+
+    /// The log's events are 1, 2, 3 … and carry these names.
+    pub fn assert_log(&self, names: &[&str]) {
+        let logged = self.logged();
+        let seqs: Vec<_> = logged.iter().map(|event| event.seq.0).collect();
+        assert_eq!(seqs, (1..=names.len() as u64).collect::<Vec<_>>());
+        let found: Vec<_> = logged.iter().map(|event| name_of(event)).collect();
+        assert_eq!(found, names);
+    }
+
+    /// Does what the persistence worker does, and tells the lanes.
+    pub async fn persist(&self, lanes: &Lanes, events: &[Arc<Event>]) {
+        let rows: Vec<event::ActiveModel> = events.iter().map(|event| event::ActiveModel::from(&**event)).collect();
+        event::Entity::insert_many(rows).exec_without_returning(&self.db).await.unwrap();
+        let stored = events
+            .iter()
+            .map(|event| StoredRange { conversation_id: self.conversation, first: event.seq, last: event.seq })
+            .collect();
+        lanes.stored(&StoredNotice { stored, voided: Vec::new() });
+    }
+}
+
+pub fn name_of(event: &Event) -> String {
+    match &event.body {
+        EventBody::MessagePosted { client_message_id, .. } => client_message_id.to_string(),
+        other => other.kind().to_owned(),
+    }
+}
