@@ -58,7 +58,7 @@ pub(crate) fn mistakes_in(fernet: &[SecretString], signing: &[SecretString]) -> 
             } else {
                 format!("{SIGNING}, key {number} of {}", signing.len())
             };
-            wrong.push(format!("{which}: {error}; make one with `sealpost keys generate`"));
+            wrong.push(format!("{which}: {error}"));
         }
     }
     wrong

@@ -62,3 +62,58 @@ impl Workers {
         if clean && !self.failed.load(Ordering::Relaxed) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn process() -> Stop {
+        Stop { soft: CancellationToken::new(), hard: CancellationToken::new() }
+    }
+
+    #[tokio::test]
+    async fn workers_finish_what_they_hold_after_the_gateway_and_before_the_hard_stop() {
+        let process = process();
+        let workers = Workers::new(&process);
+        let (told, done) = (workers.stop.clone(), Arc::new(AtomicBool::new(false)));
+        let finished = Arc::clone(&done);
+        workers.spawn("batch", async move {
+            told.cancelled().await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            finished.store(true, Ordering::Relaxed);
+        });
+        process.begin();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(!workers.stop.is_cancelled(), "the soft stop is the gateway's turn");
+        workers.finish().await;
+        assert!(done.load(Ordering::Relaxed));
+        assert_eq!(workers.exit_code(true), ExitCode::SUCCESS);
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_does_not_listen_is_cut_off_by_the_hard_stop() {
+        let process = process();
+        let workers = Workers::new(&process);
+        workers.spawn("deaf", std::future::pending());
+        process.begin();
+        let hard = process.hard.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            hard.cancel();
+        });
+        tokio::time::timeout(Duration::from_secs(2), workers.finish()).await.unwrap();
+        assert_eq!(workers.exit_code(true), ExitCode::SUCCESS);
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_ends_by_itself_stops_the_process_with_a_failure() {
+        let process = process();
+        let workers = Workers::new(&process);
+        workers.spawn("short", async {});
+        tokio::time::timeout(Duration::from_secs(2), process.soft.cancelled()).await.unwrap();
+        workers.finish().await;
+        assert_eq!(workers.exit_code(true), ExitCode::FAILURE);
+    }
+}
