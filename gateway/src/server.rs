@@ -7,6 +7,7 @@ use axum::http::{HeaderName, HeaderValue, Request, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
+use axum::serve::ListenerExt as _;
 use axum::{Router, extract::DefaultBodyLimit};
 use futures_util::future::BoxFuture;
 use sea_orm::DatabaseConnection;
@@ -109,6 +110,12 @@ impl Gateway {
     pub async fn serve(self, listener: TcpListener) -> std::io::Result<()> {
         let (app, stop) = (self.app.clone(), self.app.stop.clone());
         let soft = stop.clone();
+        // Small frames must not wait for the acknowledgement of the ones before.
+        let listener = listener.tap_io(|stream| {
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "TCP_NODELAY was refused");
+            }
+        });
         let server = axum::serve(listener, self.router).with_graceful_shutdown(async move { soft.cancelled().await });
         let limit = Duration::from_secs(app.config.shutdown_seconds);
         let deadline = async {

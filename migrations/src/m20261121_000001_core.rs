@@ -55,113 +55,10 @@ impl MigrationTrait for Migration {
     }
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let null = |name| ColumnDef::new(Alias::new(name));
-        for table in [
-            table(
-                "users",
-                vec![
-                    uuid("id").primary_key().take(),
-                    string("username"),
-                    string("display_name"),
-                    null("email").string().null().take(),
-                    string("password_hash"),
-                    long("created_at"),
-                    null("disabled_at").big_integer().null().take(),
-                ],
-            ),
-            table(
-                "sessions",
-                vec![
-                    uuid("id").primary_key().take(),
-                    uuid("user_id"),
-                    null("refresh_hash").var_binary(32).not_null().take(),
-                    null("previous_hash").var_binary(32).null().take(),
-                    long("rotated_at"),
-                    long("created_at"),
-                    long("expires_at"),
-                    null("ended_at").big_integer().null().take(),
-                    null("user_agent").string().null().take(),
-                ],
-            ),
-            table(
-                "conversations",
-                vec![
-                    uuid("id").primary_key().take(),
-                    string("kind"),
-                    null("dm_key").string().null().take(),
-                    null("sealed_title").text().null().take(),
-                    null("title_event_id").uuid().null().take(),
-                    null("title_sender_id").uuid().null().take(),
-                    uuid("created_by"),
-                    long("created_at"),
-                    null("deleted_at").big_integer().null().take(),
-                ],
-            ),
-            table(
-                "conversation_keys",
-                vec![
-                    uuid("conversation_id"),
-                    null("generation").integer().not_null().take(),
-                    text("wrapped"),
-                    long("created_at"),
-                ],
-            )
-            .primary_key(&mut key(&["conversation_id", "generation"]))
-            .to_owned(),
-            table(
-                "participants",
-                vec![
-                    uuid("conversation_id"),
-                    uuid("user_id"),
-                    string("role"),
-                    long("added_at"),
-                    long("read_seq").default(0).take(),
-                ],
-            )
-            .primary_key(&mut key(&["conversation_id", "user_id"]))
-            .to_owned(),
-            table(
-                "events",
-                vec![
-                    uuid("conversation_id"),
-                    long("seq"),
-                    uuid("id"),
-                    string("kind"),
-                    uuid("sender_id"),
-                    long("created_at"),
-                    null("client_message_id").string().null().take(),
-                    null("sealed").text().null().take(),
-                    null("data").text().null().take(),
-                    null("deleted_seq").big_integer().null().take(),
-                ],
-            )
-            .primary_key(&mut key(&["conversation_id", "seq"]))
-            .to_owned(),
-            table(
-                "outbox",
-                vec![
-                    uuid("id").primary_key().take(),
-                    uuid("conversation_id"),
-                    uuid("sender_id"),
-                    text("body"),
-                    long("created_at"),
-                ],
-            ),
-        ] {
+        for table in people().into_iter().chain(conversations()) {
             manager.create_table(table).await?;
         }
-        for index in [
-            index("users_username", "users", &["username"], true),
-            index("users_email", "users", &["email"], true),
-            index("sessions_refresh_hash", "sessions", &["refresh_hash"], true),
-            index("sessions_previous_hash", "sessions", &["previous_hash"], false),
-            index("sessions_user", "sessions", &["user_id"], false),
-            index("conversations_dm_key", "conversations", &["dm_key"], true),
-            index("participants_user", "participants", &["user_id"], false),
-            index("events_id", "events", &["id"], true),
-            index("events_client_message", "events", &["conversation_id", "sender_id", "client_message_id"], true),
-            index("outbox_conversation", "outbox", &["conversation_id"], false),
-        ] {
+        for index in indexes() {
             manager.create_index(index).await?;
         }
         Ok(())
@@ -173,4 +70,104 @@ impl MigrationTrait for Migration {
         }
         Ok(())
     }
+}
+
+fn null(name: &'static str) -> ColumnDef {
+    ColumnDef::new(Alias::new(name))
+}
+
+fn bytes(name: &'static str) -> ColumnDef {
+    ColumnDef::new_with_type(Alias::new(name), ColumnType::VarBinary(StringLen::None))
+}
+
+fn people() -> [TableCreateStatement; 2] {
+    [
+        table(
+            "users",
+            vec![
+                uuid("id").primary_key().take(),
+                string("username"),
+                string("display_name"),
+                null("email").string().null().take(),
+                string("password_hash"),
+                long("created_at"),
+                null("disabled_at").big_integer().null().take(),
+            ],
+        ),
+        table(
+            "sessions",
+            vec![
+                uuid("id").primary_key().take(),
+                uuid("user_id"),
+                bytes("refresh_hash").not_null().take(),
+                bytes("previous_hash").null().take(),
+                long("rotated_at"),
+                long("created_at"),
+                long("expires_at"),
+                null("ended_at").big_integer().null().take(),
+                null("user_agent").string().null().take(),
+            ],
+        ),
+    ]
+}
+
+fn conversations() -> [TableCreateStatement; 5] {
+    let with_key =
+        |mut table: TableCreateStatement, names: &[&'static str]| table.primary_key(&mut key(names)).to_owned();
+    let conversations = vec![
+        uuid("id").primary_key().take(),
+        string("kind"),
+        null("dm_key").string().null().take(),
+        null("sealed_title").text().null().take(),
+        null("title_event_id").uuid().null().take(),
+        null("title_sender_id").uuid().null().take(),
+        uuid("created_by"),
+        long("created_at"),
+        null("deleted_at").big_integer().null().take(),
+    ];
+    let generation = null("generation").integer().not_null().take();
+    let keys = vec![uuid("conversation_id"), generation, text("wrapped"), long("created_at")];
+    let read_seq = long("read_seq").default(0).take();
+    let participants = vec![uuid("conversation_id"), uuid("user_id"), string("role"), long("added_at"), read_seq];
+    let events = vec![
+        uuid("conversation_id"),
+        long("seq"),
+        uuid("id"),
+        string("kind"),
+        uuid("sender_id"),
+        long("created_at"),
+        null("client_message_id").string().null().take(),
+        null("sealed").text().null().take(),
+        null("data").text().null().take(),
+        null("deleted_seq").big_integer().null().take(),
+    ];
+    let outbox = vec![
+        uuid("id").primary_key().take(),
+        uuid("conversation_id"),
+        uuid("sender_id"),
+        text("body"),
+        long("created_at"),
+    ];
+    [
+        table("conversations", conversations),
+        with_key(table("conversation_keys", keys), &["conversation_id", "generation"]),
+        with_key(table("participants", participants), &["conversation_id", "user_id"]),
+        with_key(table("events", events), &["conversation_id", "seq"]),
+        table("outbox", outbox),
+    ]
+}
+
+fn indexes() -> [IndexCreateStatement; 10] {
+    [
+        index("users_username", "users", &["username"], true),
+        index("users_email", "users", &["email"], true),
+        index("sessions_refresh_hash", "sessions", &["refresh_hash"], true),
+        index("sessions_previous_hash", "sessions", &["previous_hash"], false),
+        index("sessions_user", "sessions", &["user_id"], false),
+        index("conversations_dm_key", "conversations", &["dm_key"], true),
+        index("participants_user", "participants", &["user_id"], false),
+        index("events_id", "events", &["id"], true),
+        index("events_client_message", "events", &["conversation_id", "sender_id", "client_message_id"], true),
+        index("outbox_conversation", "outbox", &["conversation_id"], false),
+    ]
 }

@@ -16,6 +16,7 @@ pub struct Model {
     #[sea_orm(unique)]
     pub dm_key: Option<String>,
     /// Envelope; bound to `title_event_id` as message and `title_sender_id` as sender.
+    #[sea_orm(column_type = "Text", nullable)]
     pub sealed_title: Option<String>,
     pub title_event_id: Option<Uuid>,
     pub title_sender_id: Option<Uuid>,

@@ -1,0 +1,86 @@
+//! The entities and the migrated schema say the same, on SQLite and on Postgres: every column with its type and whether it may
+//! be null, and every unique key.
+
+use std::collections::BTreeSet;
+
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, EntityTrait, Schema, Statement};
+use sealpost_schema::entities::{conversation, conversation_key, event, outbox, participant, session, user};
+
+/// One line for each column.
+async fn columns(db: &DatabaseConnection) -> BTreeSet<String> {
+    let query = match db.get_database_backend() {
+        DbBackend::Postgres => {
+            "SELECT table_name || '.' || column_name || ' ' || data_type || ' ' || is_nullable AS line \
+             FROM information_schema.columns WHERE table_schema = 'public' AND table_name <> 'seaql_migrations'"
+        }
+        _ => {
+            "SELECT m.name || '.' || c.name || ' ' || c.type || ' ' || c.\"notnull\" || ' ' || c.pk AS line \
+             FROM sqlite_master m, pragma_table_info(m.name) c \
+             WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%' AND m.name <> 'seaql_migrations'"
+        }
+    };
+    lines(db, query).await
+}
+
+async fn lines(db: &DatabaseConnection, query: &str) -> BTreeSet<String> {
+    let rows = db.query_all_raw(Statement::from_string(db.get_database_backend(), query)).await.unwrap();
+    rows.iter().map(|row| row.try_get::<String>("", "line").unwrap()).collect()
+}
+
+async fn create_from_entities(db: &DatabaseConnection) {
+    async fn create<E: EntityTrait>(db: &DatabaseConnection, entity: E) {
+        let statement = Schema::new(db.get_database_backend()).create_table_from_entity(entity);
+        db.execute(&statement).await.unwrap();
+    }
+    create(db, user::Entity).await;
+    create(db, session::Entity).await;
+    create(db, conversation::Entity).await;
+    create(db, conversation_key::Entity).await;
+    create(db, participant::Entity).await;
+    create(db, event::Entity).await;
+    create(db, outbox::Entity).await;
+}
+
+async fn compare(migrated: &DatabaseConnection, declared: &DatabaseConnection) {
+    sealpost_migrations::migrate(migrated).await.unwrap();
+    assert!(sealpost_migrations::pending(migrated).await.unwrap().is_empty());
+    sealpost_migrations::migrate(migrated).await.expect("a second run changes nothing");
+    create_from_entities(declared).await;
+    let (migrated, declared) = (columns(migrated).await, columns(declared).await);
+    assert!(migrated.len() > 40, "{migrated:?}");
+    assert_eq!(migrated, declared);
+}
+
+#[tokio::test]
+async fn entities_are_what_was_migrated_on_sqlite() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = |name: &str| Database::connect(format!("sqlite://{}?mode=rwc", folder.path().join(name).display()));
+    let (migrated, declared) = (open("migrated.db").await.unwrap(), open("declared.db").await.unwrap());
+    compare(&migrated, &declared).await;
+}
+
+#[tokio::test]
+async fn entities_are_what_was_migrated_on_postgres() {
+    let Ok(admin_url) = std::env::var("SEALPOST_TEST_POSTGRES") else {
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "SEALPOST_TEST_POSTGRES names no server: run under tools/with-services"
+        );
+        return;
+    };
+    let admin = Database::connect(&admin_url).await.unwrap();
+    let names = ["migrated", "declared"].map(|name| format!("entities_{name}_{}", std::process::id()));
+    let (base, _) = admin_url.rsplit_once('/').unwrap();
+    let mut databases = Vec::new();
+    for name in &names {
+        admin.execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
+        databases.push(Database::connect(format!("{base}/{name}")).await.unwrap());
+    }
+    let (first, second) = (databases[0].clone(), databases[1].clone());
+    let compared = tokio::spawn(async move { compare(&first, &second).await }).await;
+    for (name, database) in names.iter().zip(databases) {
+        database.close().await.unwrap();
+        admin.execute_unprepared(&format!("DROP DATABASE {name} WITH (FORCE)")).await.unwrap();
+    }
+    compared.unwrap();
+}
