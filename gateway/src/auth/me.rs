@@ -1,0 +1,51 @@
+//! `GET /auth/me`
+
+use axum::Json;
+use axum::extract::State;
+use sea_orm::{ColumnTrait as _, QueryFilter as _};
+use sealpost_schema::entities::user;
+use sealpost_schema::{Problem, ProblemKind, SessionId, Timestamp, UserId};
+use serde::Serialize;
+
+use super::Principal;
+use crate::problem::{ApiError, ApiResult};
+use crate::state::App;
+
+/// Your own account.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct MeResponse {
+    pub id: UserId,
+    #[schema(example = "ada")]
+    pub username: String,
+    #[schema(example = "Ada Lovelace")]
+    pub display_name: String,
+    #[schema(example = "ada@example.org")]
+    pub email: Option<String>,
+    pub created_at: Timestamp,
+    /// The session that asks.
+    pub session_id: SessionId,
+}
+
+/// Get my account
+#[utoipa::path(
+    get, path = "/auth/me", tag = "auth", security(("bearer" = [])),
+    responses(
+        (status = 200, body = MeResponse),
+        (status = 401, body = Problem, content_type = "application/problem+json", description = "No valid token, or the account is gone"),
+        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store is away"),
+    )
+)]
+pub async fn get_me(State(app): State<App>, principal: Principal) -> ApiResult<Json<MeResponse>> {
+    let user = user::Entity::active().filter(user::Column::Id.eq(principal.user_id.0)).one(&app.db).await;
+    let user = user.map_err(|error| ApiError::store(&error))?.ok_or_else(|| {
+        ApiError::new(ProblemKind::Unauthenticated, "This account is gone or disabled. Sign in at POST /api/auth/signin.")
+    })?;
+    Ok(Json(MeResponse {
+        id: UserId(user.id),
+        username: user.username,
+        display_name: user.display_name,
+        email: user.email,
+        created_at: Timestamp::from_millis(user.created_at),
+        session_id: principal.session_id,
+    }))
+}

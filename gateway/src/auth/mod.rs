@@ -1,0 +1,53 @@
+//! Who is asking: accounts, sign-in, sessions and their tokens.
+//!
+//! A **session** is one signed-in device. It has two tokens:
+//! - the **access token**, a JWT of 15 minutes, checked without a query ([`Tokens`]);
+//! - the **refresh token**, good for one new pair, of which the database knows only a hash ([`refresh_token`]).
+//!
+//! # The chain of refresh tokens
+//! Each refresh token has exactly one successor, computed from the token itself and a secret of the server. So:
+//! - **One chain.** Of any number of refreshes with the same token, through any gateways, one moves the session on (a
+//!   conditional `UPDATE`) and the others, within the grace of 15 s, get the *same* successor again: nothing forks.
+//! - **A lost answer is survived.** A client that never saw the answer asks again within the grace and gets that answer.
+//! - **Reuse ends the session.** A token that was replaced longer ago than the grace, or whose successor has been used, was
+//!   copied: the session ends and all its connections close. Old tokens are recognised however many there were, because
+//!   a token carries a proof that this server made it; a made-up one is refused and harms nobody.
+//!
+//! A session ends for good `refresh_token_days` after sign-in. Kept by the tests in `sessions.rs` and `refresh_token.rs`.
+//!
+//! An access token of an ended session stays good for REST until it expires; its WebSockets are closed at once.
+
+mod config;
+mod me;
+mod password_rules;
+mod passwords;
+mod principal;
+mod refresh;
+mod refresh_token;
+mod sessions;
+mod signed_in;
+mod signin;
+mod signing_key;
+mod signout;
+mod signup;
+mod tokens;
+
+pub use config::{AuthConfig, SignupMode};
+pub use passwords::Passwords;
+pub use principal::Principal;
+pub use signing_key::{SigningKey, SigningKeyError};
+pub use tokens::{Claims, TokenError, Tokens};
+
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::state::App;
+
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(signup::sign_up))
+        .routes(routes!(signin::sign_in))
+        .routes(routes!(refresh::refresh))
+        .routes(routes!(signout::sign_out))
+        .routes(routes!(me::get_me))
+}

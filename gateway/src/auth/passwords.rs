@@ -1,0 +1,170 @@
+//! Passwords: hashed with Argon2id, away from the async threads, a few at once.
+//!
+//! A hash takes about 25 ms and 19 MiB on purpose, so its number at a time is bounded: a flood of sign-ins waits in line, and
+//! beyond the line is told to come again, while all else goes on.
+
+use std::sync::Arc;
+
+use argon2::password_hash::Error as HashError;
+use argon2::{Algorithm, Argon2, Params, PasswordHash, PasswordHasher, PasswordVerifier, Version};
+use secrecy::{ExposeSecret as _, SecretString};
+use sealpost_schema::ProblemKind;
+use tokio::sync::Semaphore;
+use tokio::task;
+use zeroize::Zeroizing;
+
+use super::config::AuthConfig;
+use crate::problem::ApiError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum PasswordError {
+    #[error("too many passwords are waiting to be hashed")]
+    Busy,
+    #[error("hashing failed: {0}")]
+    Hash(#[from] HashError),
+    #[error("hashing was interrupted")]
+    Interrupted(#[from] task::JoinError),
+}
+
+impl PasswordError {
+    pub fn into_api(self) -> ApiError {
+        match self {
+            Self::Busy => {
+                ApiError::new(ProblemKind::Unavailable, "Too many people sign in right now. Nothing was changed; try again.")
+            }
+            Self::Hash(_) | Self::Interrupted(_) => ApiError::internal(&self),
+        }
+    }
+}
+
+/// Hashes and checks passwords. Cheap to clone. Passwords are wiped from memory after use.
+#[derive(Clone)]
+pub struct Passwords {
+    argon2: Argon2<'static>,
+    /// Those at work.
+    running: Arc<Semaphore>,
+    /// Those at work and in line.
+    places: Arc<Semaphore>,
+}
+
+impl Passwords {
+    /// With settings that `AuthConfig::validate` refuses, those of OWASP are used.
+    pub fn new(config: &AuthConfig) -> Self {
+        let (memory, passes, lanes) =
+            (config.argon2_memory_kib, config.argon2_iterations, config.argon2_parallelism);
+        let params = Params::new(memory, passes, lanes, None).unwrap_or_default();
+        Self {
+            argon2: Argon2::new(Algorithm::Argon2id, Version::V0x13, params),
+            running: Arc::new(Semaphore::new(config.max_parallel_hashes)),
+            places: Arc::new(Semaphore::new(config.max_parallel_hashes.saturating_add(config.max_waiting_hashes))),
+        }
+    }
+
+    /// A PHC string to store.
+    pub async fn hash(&self, password: SecretString) -> Result<String, PasswordError> {
+        self.run(move |argon2| Ok(argon2.hash_password(password.expose_secret().as_bytes())?.to_string())).await
+    }
+
+    /// Whether `password` belongs to `hash`. Without a hash (an unknown user) the answer is no, after the same work.
+    pub async fn verify_or_dummy(&self, hash: Option<&str>, password: SecretString) -> Result<bool, PasswordError> {
+        let hash = hash.map(str::to_owned);
+        self.run(move |argon2| {
+            let password = password.expose_secret().as_bytes();
+            match hash {
+                Some(hash) => match argon2.verify_password(password, &PasswordHash::new(&hash).map_err(HashError::from)?) {
+                    Ok(()) => Ok(true),
+                    Err(HashError::PasswordInvalid) => Ok(false),
+                    Err(error) => Err(error.into()),
+                },
+                None => {
+                    let mut result = Zeroizing::new([0; Params::DEFAULT_OUTPUT_LEN]);
+                    argon2
+                        .hash_password_into(password, b"nobody has this salt", result.as_mut_slice())
+                        .map_err(HashError::from)?;
+                    Ok(std::hint::black_box(result).is_empty())
+                }
+            }
+        })
+        .await
+    }
+
+    /// The permits go with the work: a request that is given up frees its place when its hash is done, not before.
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Argon2<'static>) -> Result<T, PasswordError> + Send + 'static,
+    ) -> Result<T, PasswordError> {
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| PasswordError::Busy)?;
+        let turn = Arc::clone(&self.running).acquire_owned().await.map_err(|_| PasswordError::Busy)?;
+        let argon2 = self.argon2.clone();
+        task::spawn_blocking(move || {
+            let _permits = (place, turn);
+            work(&argon2)
+        })
+        .await?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    fn passwords() -> Passwords {
+        Passwords::new(&AuthConfig::default())
+    }
+
+    #[tokio::test]
+    async fn a_hash_is_argon2id_and_opens_for_its_password_alone() {
+        let passwords = passwords();
+        let hash = passwords.hash("correct horse battery".into()).await.unwrap();
+        assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
+        assert_ne!(hash, passwords.hash("correct horse battery".into()).await.unwrap(), "salted");
+        assert!(passwords.verify_or_dummy(Some(&hash), "correct horse battery".into()).await.unwrap());
+        for wrong in ["", "correct horse batterx", "correct horse battery ", "Correct horse battery"] {
+            assert!(!passwords.verify_or_dummy(Some(&hash), wrong.into()).await.unwrap(), "{wrong}");
+        }
+        assert!(!passwords.verify_or_dummy(None, "correct horse battery".into()).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn long_passwords_are_not_cut() {
+        let passwords = passwords();
+        let long = "é".repeat(500);
+        let hash = passwords.hash(long.as_str().into()).await.unwrap();
+        assert!(passwords.verify_or_dummy(Some(&hash), long.as_str().into()).await.unwrap());
+        assert!(!passwords.verify_or_dummy(Some(&hash), "é".repeat(499).into()).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_broken_hash_is_an_error_and_not_a_no() {
+        assert!(matches!(passwords().verify_or_dummy(Some("x"), "y".into()).await, Err(PasswordError::Hash(_))));
+    }
+
+    #[tokio::test]
+    async fn an_unknown_user_takes_as_long_as_a_known_one() {
+        let passwords = passwords();
+        let hash = passwords.hash("correct horse battery".into()).await.unwrap();
+        let (mut known, mut unknown) = (Duration::MAX, Duration::MAX);
+        for _ in 0..8 {
+            for (hash, least) in [(Some(hash.as_str()), &mut known), (None, &mut unknown)] {
+                let start = Instant::now();
+                assert!(!passwords.verify_or_dummy(hash, "wrong".into()).await.unwrap());
+                *least = start.elapsed().min(*least);
+            }
+        }
+        // Wide, because other work disturbs; without the dummy it is a factor of a thousand.
+        assert!(known < unknown * 2 && unknown < known * 2, "{known:?} {unknown:?}");
+    }
+
+    #[tokio::test]
+    async fn beyond_the_line_is_told_to_come_again() {
+        let config = AuthConfig { max_parallel_hashes: 1, max_waiting_hashes: 1, ..AuthConfig::default() };
+        let passwords = Passwords::new(&config);
+        let hash = || passwords.hash("correct horse battery".into());
+        let (first, second, third) = tokio::join!(hash(), hash(), hash());
+        assert!(first.is_ok() && second.is_ok());
+        assert!(matches!(third, Err(PasswordError::Busy)), "{third:?}");
+        assert!(hash().await.is_ok());
+    }
+}

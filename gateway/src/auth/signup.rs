@@ -1,0 +1,196 @@
+//! `POST /auth/signup`
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use sea_orm::{DbErr, EntityTrait as _, IntoActiveModel as _, SqlErr, TransactionTrait as _};
+use sealpost_schema::entities::user;
+use sealpost_schema::{Problem, ProblemKind, UserId};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+
+use super::config::SignupMode;
+use super::password_rules;
+use super::passwords::PasswordError;
+use super::signed_in::{SignedInResponse, begin_session};
+use crate::problem::{ApiError, ApiResult, Body};
+use crate::state::App;
+use crate::users::username;
+
+const MAX_DISPLAY_NAME_CHARS: usize = 80;
+const MAX_EMAIL_BYTES: usize = 254;
+
+fn taken(username: &str) -> ApiError {
+    ApiError::new(ProblemKind::UsernameTaken, format!("Somebody is called `{username}` already. Choose another user name."))
+}
+
+fn email_refused() -> ApiError {
+    ApiError::invalid("This email cannot be used for a new account. Use another one, or leave it out.")
+}
+
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SignUpRequest {
+    /// 3 to 32 letters `a` to `z`, digits, `.`, `_` and `-`. Upper case is taken as lower case.
+    #[schema(example = "ada", min_length = 3, max_length = 32, pattern = "^[A-Za-z0-9._-]{3,32}$")]
+    pub username: String,
+    /// At least 12 characters (the operator may ask for more), at most 1024 bytes; not with the user name in it.
+    #[schema(value_type = String, format = Password, example = "walrus lantern 47", max_length = 1024)]
+    pub password: SecretString,
+    /// 1 to 80 characters in one line; if it is left out, the user name.
+    #[schema(example = "Ada Lovelace", min_length = 1, max_length = 80)]
+    pub display_name: Option<String>,
+    /// Shown to nobody but you.
+    #[schema(example = "ada@example.org", max_length = 254)]
+    pub email: Option<String>,
+}
+
+/// Sign up
+///
+/// Makes an account and signs it in.
+#[utoipa::path(
+    post, path = "/auth/signup", tag = "auth",
+    request_body = SignUpRequest,
+    responses(
+        (status = 201, body = SignedInResponse, description = "The account, and a first session of it"),
+        (status = 400, body = Problem, content_type = "application/problem+json", description = "Not JSON"),
+        (status = 403, body = Problem, content_type = "application/problem+json", description = "This server is closed to sign-ups"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "The user name is taken"),
+        (status = 413, body = Problem, content_type = "application/problem+json", description = "Body too large"),
+        (status = 415, body = Problem, content_type = "application/problem+json", description = "Not sent as JSON"),
+        (status = 422, body = Problem, content_type = "application/problem+json", description = "A weak password, or a value that is not allowed: see the type"),
+        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store is away, or too many sign in at once"),
+    )
+)]
+pub async fn sign_up(
+    State(app): State<App>,
+    headers: HeaderMap,
+    Body(request): Body<SignUpRequest>,
+) -> ApiResult<(StatusCode, Json<SignedInResponse>)> {
+    if app.auth.signup == SignupMode::Closed {
+        return Err(ApiError::new(ProblemKind::Forbidden, "This server takes no sign-ups. Ask its operator for an account."));
+    }
+    let mut user = check(&app, &request)?;
+    // Those who are disabled keep their names; the unique index knows them.
+    let known = user::Entity::by_username(&user.username).one(&app.db).await;
+    if known.map_err(|error| ApiError::store(&error))?.is_some() {
+        return Err(taken(&user.username));
+    }
+    user.password_hash = app.passwords.hash(request.password).await.map_err(PasswordError::into_api)?;
+    let signed_in = insert(&app, user, &headers).await?;
+    Ok((StatusCode::CREATED, Json(signed_in)))
+}
+
+/// The new row, but for the hash.
+fn check(app: &App, request: &SignUpRequest) -> ApiResult<user::Model> {
+    let username = username::normalize(&request.username).ok_or_else(|| ApiError::invalid(username::RULE))?;
+    let display_name = check_display_name(request.display_name.as_deref().unwrap_or(&username))?;
+    let email = request.email.as_deref().map(check_email).transpose()?;
+    password_rules::check(request.password.expose_secret(), &username, app.auth.min_password_length)?;
+    Ok(user::Model {
+        id: UserId::new().0,
+        username,
+        display_name,
+        email,
+        password_hash: String::new(),
+        created_at: app.clock.now().millis(),
+        disabled_at: None,
+    })
+}
+
+fn check_display_name(name: &str) -> ApiResult<String> {
+    let name = name.trim();
+    let length = name.chars().count();
+    if length == 0 || length > MAX_DISPLAY_NAME_CHARS || name.chars().any(char::is_control) {
+        return Err(ApiError::invalid(format!(
+            "A display name has 1 to {MAX_DISPLAY_NAME_CHARS} characters, in one line; this one has {length}."
+        )));
+    }
+    Ok(name.to_owned())
+}
+
+/// Of the shape `name@host.domain`, in lower case. Only a message to it can show whether it exists.
+fn check_email(email: &str) -> ApiResult<String> {
+    let parts = email.split_once('@').filter(|(name, host)| {
+        !name.is_empty() && host.split('.').count() > 1 && host.split('.').all(|label| !label.is_empty())
+    });
+    let odd = |character: char| character.is_whitespace() || character.is_control() || "<>,;:\"()[]\\".contains(character);
+    match parts {
+        Some((_, host)) if email.len() <= MAX_EMAIL_BYTES && !host.contains('@') && !email.contains(odd) => {
+            Ok(email.to_lowercase())
+        }
+        _ => Err(ApiError::invalid("The email is not of the shape `name@example.org`. Correct it, or leave it out.")),
+    }
+}
+
+/// User and session together. Begins with a write, so that SQLite waits for its turn.
+async fn insert(app: &App, user: user::Model, headers: &HeaderMap) -> ApiResult<SignedInResponse> {
+    let transaction = app.db.begin().await.map_err(|error| ApiError::store(&error))?;
+    user::Entity::insert(user.clone().into_active_model())
+        .exec_without_returning(&transaction)
+        .await
+        .map_err(|error| insert_error(&error, &user.username))?;
+    let signed_in = begin_session(app, &transaction, user, headers).await?;
+    transaction.commit().await.map_err(|error| ApiError::store(&error))?;
+    Ok(signed_in)
+}
+
+/// The unique indices have the last word.
+fn insert_error(error: &DbErr, username: &str) -> ApiError {
+    match error.sql_err() {
+        Some(SqlErr::UniqueConstraintViolation(index)) if index.contains("email") => email_refused(),
+        Some(SqlErr::UniqueConstraintViolation(_)) => taken(username),
+        _ => ApiError::store(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn emails_of_the_usual_shape_are_taken_in_lower_case() {
+        for (email, kept) in [("ada@example.org", "ada@example.org"), ("Ada.L+x@Mail.Example.ORG", "ada.l+x@mail.example.org")] {
+            assert_eq!(check_email(email).unwrap(), kept);
+        }
+        let long = format!("{}@example.org", "a".repeat(250));
+        for bad in
+            ["", "ada", "@example.org", "ada@", "ada@example", "ada@.org", "ada@example.", "a@b@example.org", "a b@example.org",
+            "ada@example.org\r\nBcc: x@example.org", "<ada@example.org>", "a\0b@example.org", &long]
+        {
+            assert!(check_email(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn display_names_have_one_line() {
+        assert_eq!(check_display_name("  Ada Lovelace ").unwrap(), "Ada Lovelace");
+        assert!(check_display_name(&"ß".repeat(80)).is_ok());
+        for bad in ["", "  ", "Ada\nLovelace", "Ada\0", &"ß".repeat(81)] {
+            assert!(check_display_name(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_unique_indices_give_a_clear_answer() {
+        use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, Schema};
+        let db = Database::connect(ConnectOptions::new("sqlite::memory:").max_connections(1).to_owned()).await.unwrap();
+        let table = Schema::new(db.get_database_backend()).create_table_from_entity(user::Entity);
+        db.execute(&table).await.unwrap();
+        let row = |username: &str, email: &str| user::Model {
+            id: UserId::new().0,
+            username: username.to_owned(),
+            display_name: username.to_owned(),
+            email: Some(email.to_owned()),
+            password_hash: String::new(),
+            created_at: 0,
+            disabled_at: None,
+        };
+        let insert = async |row: user::Model| user::Entity::insert(row.into_active_model()).exec_without_returning(&db).await;
+        insert(row("ada", "ada@example.org")).await.unwrap();
+        let same_name = insert(row("ada", "other@example.org")).await.unwrap_err();
+        assert_eq!(insert_error(&same_name, "ada").0.kind, ProblemKind::UsernameTaken);
+        let same_email = insert(row("bob", "ada@example.org")).await.unwrap_err();
+        assert_eq!(insert_error(&same_email, "bob").0.kind, ProblemKind::Invalid);
+    }
+}
