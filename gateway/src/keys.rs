@@ -3,7 +3,9 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder,
+};
 use sealpost_schema::entities::conversation_key;
 use sealpost_schema::{Clock, ConversationId, Event, EventBody, EventId, UserId};
 use sealpost_sealing::{Binding, ConversationKey, Envelope, KeyRing, OpenError, SealError, Suite};
@@ -14,7 +16,19 @@ pub struct ConversationKeys {
     db: DatabaseConnection,
     clock: Clock,
     cache: Mutex<Cache>,
+    fresh: Mutex<Fresh>,
 }
+
+/// Texts that were sealed here a moment ago and are about to be shown to connections here: opening them again would cost as much
+/// as all the rest of showing them. Each is taken once.
+#[derive(Default)]
+struct Fresh {
+    texts: HashMap<EventId, String>,
+    order: VecDeque<EventId>,
+}
+
+/// Texts kept so; the oldest goes.
+const MAX_FRESH: usize = 2048;
 
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
@@ -59,11 +73,21 @@ impl Cache {
 
 impl ConversationKeys {
     pub fn new(ring: KeyRing, db: DatabaseConnection, clock: Clock, max_cached: usize) -> Self {
-        Self { ring, db, clock, cache: Mutex::new(Cache { max: max_cached, ..Cache::default() }) }
+        Self {
+            ring,
+            db,
+            clock,
+            cache: Mutex::new(Cache { max: max_cached, ..Cache::default() }),
+            fresh: Mutex::default(),
+        }
     }
 
     /// Makes the first key of a conversation, within the transaction that makes the conversation.
-    pub async fn create(&self, db: &impl ConnectionTrait, conversation: ConversationId) -> Result<Arc<ConversationKey>, DbErr> {
+    pub async fn create(
+        &self,
+        db: &impl ConnectionTrait,
+        conversation: ConversationId,
+    ) -> Result<Arc<ConversationKey>, DbErr> {
         let key = ConversationKey::generate(conversation.0, 1, Suite::default());
         let now = self.clock.now();
         let row = conversation_key::ActiveModel {
@@ -105,8 +129,31 @@ impl ConversationKeys {
         key.seal(&binding, text.as_bytes(), self.clock.now().unix_seconds()).map_err(KeyError::Seal)
     }
 
+    /// Remembers the text of an event that is about to be shown.
+    pub fn remember(&self, event: EventId, text: String) {
+        let mut fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
+        fresh.texts.insert(event, text);
+        fresh.order.push_back(event);
+        while fresh.order.len() > MAX_FRESH {
+            if let Some(oldest) = fresh.order.pop_front() {
+                fresh.texts.remove(&oldest);
+            }
+        }
+    }
+
+    /// The text of an event that was sealed here a moment ago, once.
+    pub fn recall(&self, event: EventId) -> Option<String> {
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner).texts.remove(&event)
+    }
+
     /// Opens with a key from memory; `None` if it is not there (then [`prepare`](Self::prepare) and try again).
-    pub fn open_cached(&self, conversation: ConversationId, event: EventId, sender: UserId, sealed: &str) -> Option<Result<String, KeyError>> {
+    pub fn open_cached(
+        &self,
+        conversation: ConversationId,
+        event: EventId,
+        sender: UserId,
+        sealed: &str,
+    ) -> Option<Result<String, KeyError>> {
         let generation = match Envelope::parse(sealed) {
             Ok(envelope) => envelope.generation,
             Err(error) => return Some(Err(KeyError::Open(error))),
@@ -125,7 +172,13 @@ impl ConversationKeys {
     }
 
     /// Opens, and loads the key if needed.
-    pub async fn open(&self, conversation: ConversationId, event: EventId, sender: UserId, sealed: &str) -> Result<String, KeyError> {
+    pub async fn open(
+        &self,
+        conversation: ConversationId,
+        event: EventId,
+        sender: UserId,
+        sealed: &str,
+    ) -> Result<String, KeyError> {
         self.prepare(conversation, sealed).await?;
         self.open_cached(conversation, event, sender, sealed).unwrap_or(Err(KeyError::Missing))
     }
@@ -195,7 +248,11 @@ impl ConversationKeys {
         cache.order.retain(|(id, _)| *id != conversation);
     }
 
-    fn unwrap(&self, conversation: ConversationId, row: &conversation_key::Model) -> Result<(u32, Arc<ConversationKey>), KeyError> {
+    fn unwrap(
+        &self,
+        conversation: ConversationId,
+        row: &conversation_key::Model,
+    ) -> Result<(u32, Arc<ConversationKey>), KeyError> {
         let generation = u32::try_from(row.generation).map_err(|_| KeyError::Missing)?;
         let key = self.ring.unwrap(&row.wrapped, conversation.0, generation).map_err(KeyError::Unwrap)?;
         Ok((generation, Arc::new(key)))

@@ -3,8 +3,8 @@
 use axum::Router;
 use axum::response::IntoResponse as _;
 use axum::routing::get;
-use serde_json::{Value, json};
 use sealpost_schema::{ClientFrame, CloseCode, Problem, ServerFrame};
+use serde_json::{Value, json};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
@@ -83,8 +83,10 @@ pub fn asyncapi() -> Value {
     .into_iter()
     .map(|code| json!({ "code": code.code(), "reason": code.reason(), "reconnect": code.reconnect() }))
     .collect();
-    let message = |name: &str| json!({ "name": name, "contentType": "application/json",
-        "payload": { "$ref": format!("#/components/schemas/{name}") } });
+    let message = |name: &str| {
+        json!({ "name": name, "contentType": "application/json",
+        "payload": { "$ref": format!("#/components/schemas/{name}") } })
+    };
     json!({
         "asyncapi": "3.0.0",
         "info": {

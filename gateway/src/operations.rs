@@ -14,7 +14,8 @@ use crate::server::{MetricsText, ReadyCheck};
 use crate::state::App;
 
 /// `/healthz`: the process answers. `/readyz`: it can serve, or what is missing. `/metrics`: Prometheus text.
-pub fn router(app: App, metrics: Option<MetricsText>, ready: ReadyCheck) -> Router {
+pub fn router(app: &App, metrics: Option<MetricsText>, ready: ReadyCheck) -> Router {
+    let app = app.clone();
     let readiness = move || {
         let (app, ready) = (app.clone(), ready.clone());
         async move { readiness(&app, &ready).await }
@@ -43,10 +44,10 @@ async fn readiness(app: &App, ready: &ReadyCheck) -> Response {
         missing.push("the event log is not reachable (NATS_URL)".to_owned());
     }
     let ping = tokio::time::timeout(Duration::from_secs(2), app.db.ping()).await;
-    if !matches!(ping, Ok(Ok(()))) {
-        missing.push("the store is not reachable (DATABASE_URL)".to_owned());
-    } else {
+    if matches!(ping, Ok(Ok(()))) {
         missing.extend(ready().await);
+    } else {
+        missing.push("the store is not reachable (DATABASE_URL)".to_owned());
     }
     let status = if missing.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = json!({ "ready": missing.is_empty(), "missing": missing });
@@ -57,7 +58,10 @@ async fn readiness(app: &App, ready: &ReadyCheck) -> Response {
 pub async fn measure(request: Request<axum::body::Body>, next: Next) -> Response {
     let start = Instant::now();
     let method = request.method().as_str().to_owned();
-    let route = request.extensions().get::<MatchedPath>().map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());
     let response = next.run(request).await;
     let labels = [("method", method), ("route", route), ("status", response.status().as_u16().to_string())];
     metrics::counter!("sealpost_http_requests_total", &labels).increment(1);

@@ -1,8 +1,8 @@
 //! Error replies. Every handler returns [`ApiError`]; there is no blanket `From`, so each mapping is written down.
 
 use axum::Json;
-use axum::extract::{self, FromRequest, FromRequestParts, Request};
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::{self, FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -40,7 +40,10 @@ impl ApiError {
     pub fn store(error: &DbErr) -> Self {
         if is_connection_error(error) {
             tracing::warn!(%error, "the store is not available");
-            return Self::new(ProblemKind::Unavailable, "The store is not available now. Nothing was changed; try again.");
+            return Self::new(
+                ProblemKind::Unavailable,
+                "The store is not available now. Nothing was changed; try again.",
+            );
         }
         Self::internal(error)
     }
@@ -48,9 +51,10 @@ impl ApiError {
     pub fn lane(error: &LaneError) -> Self {
         match error {
             LaneError::NotFound => Self::not_found("conversation"),
-            LaneError::Forbidden => {
-                Self::new(ProblemKind::Forbidden, "Your role in this conversation does not allow this. Ask one of its admins.")
-            }
+            LaneError::Forbidden => Self::new(
+                ProblemKind::Forbidden,
+                "Your role in this conversation does not allow this. Ask one of its admins.",
+            ),
             LaneError::OutcomeUnknown => Self::new(
                 ProblemKind::OutcomeUnknown,
                 "The event log gave no answer in time. Send the same client_message_id again with \"retry\": true: it will not appear twice.",
@@ -104,9 +108,10 @@ impl From<JsonRejection> for ApiError {
             StatusCode::PAYLOAD_TOO_LARGE => {
                 Self::new(ProblemKind::BodyTooLarge, "The body is larger than this server takes. Send less at once.")
             }
-            StatusCode::UNSUPPORTED_MEDIA_TYPE => {
-                Self::new(ProblemKind::UnsupportedMediaType, "Send JSON with the header `Content-Type: application/json`.")
-            }
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::new(
+                ProblemKind::UnsupportedMediaType,
+                "Send JSON with the header `Content-Type: application/json`.",
+            ),
             StatusCode::UNPROCESSABLE_ENTITY => Self::new(ProblemKind::Invalid, rejection.body_text()),
             _ => Self::new(ProblemKind::Malformed, rejection.body_text()),
         }

@@ -64,7 +64,12 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 impl Gateway {
     /// Starts the background tasks on `tasks`. `stop` begins the soft phase; `hard_stop` ends everything, the lanes too.
-    pub fn start(parts: GatewayParts, tasks: TaskTracker, stop: CancellationToken, hard_stop: CancellationToken) -> Self {
+    pub fn start(
+        parts: GatewayParts,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+        hard_stop: CancellationToken,
+    ) -> Self {
         let GatewayParts { config, auth, lane, signing_keys, key_ring, clock, db, log, live, metrics, ready } = parts;
         let keys = Arc::new(ConversationKeys::new(key_ring, db.clone(), clock.clone(), config.max_cached_keys));
         let reader = Reader::new(Arc::clone(&log), db.clone());
@@ -93,11 +98,11 @@ impl Gateway {
             keys,
             hub,
             stop,
-            tasks: tasks.clone(),
+            tasks,
         });
-        tasks.spawn(hear_notices(app.clone(), hard_stop.clone()));
-        tasks.spawn(watch_connection(app.clone(), hard_stop));
-        let router = router(app.clone(), metrics, ready);
+        app.tasks.spawn(hear_notices(app.clone(), hard_stop.clone()));
+        app.tasks.spawn(watch_connection(app.clone(), hard_stop));
+        let router = router(&app, metrics, ready);
         Self { app, router }
     }
 
@@ -140,7 +145,7 @@ impl Gateway {
     }
 }
 
-fn router(app: App, metrics: Option<MetricsText>, ready: ReadyCheck) -> Router {
+fn router(app: &App, metrics: Option<MetricsText>, ready: ReadyCheck) -> Router {
     let (api, document) = openapi::routes().split_for_parts();
     let timeout = Duration::from_secs(app.config.request_timeout_seconds);
     let api = api
@@ -151,10 +156,13 @@ fn router(app: App, metrics: Option<MetricsText>, ready: ReadyCheck) -> Router {
         .merge(api)
         .route("/ws", any(websocket))
         .with_state(app.clone())
-        .merge(operations::router(app.clone(), metrics, ready))
+        .merge(operations::router(app, metrics, ready))
         .merge(openapi::docs(document))
         .fallback(|| async {
-            respond(&Problem::new(ProblemKind::NotFound, "There is nothing at this address. See /docs for what there is."))
+            respond(&Problem::new(
+                ProblemKind::NotFound,
+                "There is nothing at this address. See /docs for what there is.",
+            ))
         })
         .method_not_allowed_fallback(|| async {
             respond(&Problem::new(ProblemKind::MethodNotAllowed, "This address does not take this method. See /docs."))
@@ -164,7 +172,10 @@ fn router(app: App, metrics: Option<MetricsText>, ready: ReadyCheck) -> Router {
         .layer(CatchPanicLayer::custom(|_| {
             respond(&Problem::new(ProblemKind::Internal, "The server could not do this. The cause is in its log."))
         }))
-        .layer(SetResponseHeaderLayer::if_not_present(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
+        .layer(SetResponseHeaderLayer::if_not_present(
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        ))
         .layer(SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
         .layer(
             // The path without the query: nothing that a client puts there by mistake gets into the log.
@@ -189,7 +200,8 @@ async fn complete_problem(request: Request<axum::body::Body>, next: Next) -> Res
     let id = request.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok().map(str::to_owned));
     let response = next.run(request).await;
     let status = response.status();
-    let is_problem = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/problem+json");
+    let is_problem =
+        response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/problem+json");
     let mut problem = if status.is_server_error() && is_problem {
         let Ok(body) = axum::body::to_bytes(response.into_body(), 64 * 1024).await else {
             return StatusCode::INTERNAL_SERVER_ERROR.into_response();
@@ -199,7 +211,10 @@ async fn complete_problem(request: Request<axum::body::Body>, next: Next) -> Res
             Err(_) => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         }
     } else if status == StatusCode::SERVICE_UNAVAILABLE {
-        Problem::new(ProblemKind::OutcomeUnknown, "The server did not finish this in time. It may or may not have been done.")
+        Problem::new(
+            ProblemKind::OutcomeUnknown,
+            "The server did not finish this in time. It may or may not have been done.",
+        )
     } else if status == StatusCode::PAYLOAD_TOO_LARGE && !is_problem {
         Problem::new(ProblemKind::BodyTooLarge, "The body is larger than this server takes. Send less at once.")
     } else {
@@ -218,7 +233,7 @@ fn cors(config: &GatewayConfig) -> tower_http::cors::CorsLayer {
         .allow_origin(origins)
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
         .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE])
-        .max_age(Duration::from_secs(600))
+        .max_age(Duration::from_mins(10))
 }
 
 /// Notices of workers and other gateways, for as long as the process lives.
@@ -265,10 +280,12 @@ async fn listen(app: &App, mut stored: LiveSubscription, mut control: LiveSubscr
                 tracing::warn!("control notices may have been lost: connections have to resume");
                 app.connections.close_all(CloseCode::TryAgainLater);
             }
-            Some(LiveItem::Message(message)) if is_stored => match serde_json::from_slice::<StoredNotice>(&message.payload) {
-                Ok(notice) => app.lanes.stored(&notice),
-                Err(error) => tracing::error!(%error, "an unreadable notice was dropped"),
-            },
+            Some(LiveItem::Message(message)) if is_stored => {
+                match serde_json::from_slice::<StoredNotice>(&message.payload) {
+                    Ok(notice) => app.lanes.stored(&notice),
+                    Err(error) => tracing::error!(%error, "an unreadable notice was dropped"),
+                }
+            }
             Some(LiveItem::Message(message)) => match serde_json::from_slice(&message.payload) {
                 Ok(ControlNotice::Joined { user_id, conversation_id, seq }) => {
                     join(app, app.connections.of_user(user_id), conversation_id, seq);

@@ -1,6 +1,8 @@
 //! The entities and the migrated schema say the same, on SQLite and on Postgres: every column with its type and whether it may
 //! be null, and every unique key.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+
 use std::collections::BTreeSet;
 
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, EntityTrait, Schema, Statement};

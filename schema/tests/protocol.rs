@@ -1,6 +1,8 @@
 //! `docs/protocol.md` shows an example of each frame, and each is to the letter what this program reads and writes. The page thereby
 //! is the golden file of the WebSocket: a change that breaks a client breaks this test.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::collections::BTreeSet;
 
 use sealpost_schema::{ClientFrame, ServerFrame};

@@ -76,15 +76,15 @@ impl AuthConfig {
             }
         }
         let least = if self.argon2_iterations > 1 { LEAST_MEMORY_KIB } else { LEAST_MEMORY_KIB_ONE_PASS };
-        within(&mut wrong, "access_token_seconds", self.access_token_seconds, &(1..=86_400));
-        within(&mut wrong, "refresh_token_days", self.refresh_token_days, &(1..=3650));
-        within(&mut wrong, "refresh_grace_seconds", self.refresh_grace_seconds, &(0..=300));
-        within(&mut wrong, "argon2_memory_kib", self.argon2_memory_kib, &(least..=4_194_304));
-        within(&mut wrong, "argon2_iterations", self.argon2_iterations, &(1..=100));
-        within(&mut wrong, "argon2_parallelism", self.argon2_parallelism, &(1..=16));
-        within(&mut wrong, "max_parallel_hashes", self.max_parallel_hashes, &(1..=1024));
-        within(&mut wrong, "max_waiting_hashes", self.max_waiting_hashes, &(1..=1_000_000));
-        within(&mut wrong, "min_password_length", self.min_password_length, &(8..=128));
+        within(&mut wrong, "access_token_seconds", self.access_token_seconds, 1..=86_400);
+        within(&mut wrong, "refresh_token_days", self.refresh_token_days, 1..=3650);
+        within(&mut wrong, "refresh_grace_seconds", self.refresh_grace_seconds, 0..=300);
+        within(&mut wrong, "argon2_memory_kib", self.argon2_memory_kib, least..=4_194_304);
+        within(&mut wrong, "argon2_iterations", self.argon2_iterations, 1..=100);
+        within(&mut wrong, "argon2_parallelism", self.argon2_parallelism, 1..=16);
+        within(&mut wrong, "max_parallel_hashes", self.max_parallel_hashes, 1..=1024);
+        within(&mut wrong, "max_waiting_hashes", self.max_waiting_hashes, 1..=1_000_000);
+        within(&mut wrong, "min_password_length", self.min_password_length, 8..=128);
         wrong
     }
 
@@ -97,7 +97,8 @@ impl AuthConfig {
     }
 }
 
-fn within<T: PartialOrd + Display>(wrong: &mut Vec<String>, key: &str, value: T, range: &RangeInclusive<T>) {
+#[expect(clippy::needless_pass_by_value, reason = "numbers and literal ranges; references would only be noise")]
+fn within<T: PartialOrd + Display>(wrong: &mut Vec<String>, key: &str, value: T, range: RangeInclusive<T>) {
     if !range.contains(&value) {
         wrong.push(format!("auth.{key} is {value}: use {} to {}", range.start(), range.end()));
     }

@@ -38,7 +38,10 @@ pub struct MeResponse {
 pub async fn get_me(State(app): State<App>, principal: Principal) -> ApiResult<Json<MeResponse>> {
     let user = user::Entity::active().filter(user::Column::Id.eq(principal.user_id.0)).one(&app.db).await;
     let user = user.map_err(|error| ApiError::store(&error))?.ok_or_else(|| {
-        ApiError::new(ProblemKind::Unauthenticated, "This account is gone or disabled. Sign in at POST /api/auth/signin.")
+        ApiError::new(
+            ProblemKind::Unauthenticated,
+            "This account is gone or disabled. Sign in at POST /api/auth/signin.",
+        )
     })?;
     Ok(Json(MeResponse {
         id: UserId(user.id),

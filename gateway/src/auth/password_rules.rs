@@ -39,7 +39,9 @@ pub fn check(password: &str, username: &str, min_length: usize) -> Result<(), Ap
     let weak = |detail: String| Err(ApiError::new(ProblemKind::WeakPassword, detail));
     let length = password.chars().count();
     if length < min_length {
-        return weak(format!("The password has {length} characters: use {min_length} or more, several words are fine."));
+        return weak(format!(
+            "The password has {length} characters: use {min_length} or more, several words are fine."
+        ));
     }
     if password.len() > MAX_BYTES {
         return weak(format!("The password has {} bytes: use {MAX_BYTES} at most.", password.len()));
@@ -51,7 +53,10 @@ pub fn check(password: &str, username: &str, min_length: usize) -> Result<(), Ap
     let mut characters = lower.chars();
     let first = characters.next();
     if OBVIOUS.contains(&lower.as_str()) || characters.all(|character| Some(character) == first) {
-        return weak("The password is among the first that anybody would try. Choose another, several words are fine.".to_owned());
+        return weak(
+            "The password is among the first that anybody would try. Choose another, several words are fine."
+                .to_owned(),
+        );
     }
     Ok(())
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use argon2::password_hash::Error as HashError;
 use argon2::{Algorithm, Argon2, Params, PasswordHash, PasswordHasher, PasswordVerifier, Version};
-use secrecy::{ExposeSecret as _, SecretString};
 use sealpost_schema::ProblemKind;
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::Semaphore;
 use tokio::task;
 use zeroize::Zeroizing;
@@ -29,9 +29,10 @@ pub enum PasswordError {
 impl PasswordError {
     pub fn into_api(self) -> ApiError {
         match self {
-            Self::Busy => {
-                ApiError::new(ProblemKind::Unavailable, "Too many people sign in right now. Nothing was changed; try again.")
-            }
+            Self::Busy => ApiError::new(
+                ProblemKind::Unavailable,
+                "Too many people sign in right now. Nothing was changed; try again.",
+            ),
             Self::Hash(_) | Self::Interrupted(_) => ApiError::internal(&self),
         }
     }
@@ -50,8 +51,7 @@ pub struct Passwords {
 impl Passwords {
     /// With settings that `AuthConfig::validate` refuses, those of OWASP are used.
     pub fn new(config: &AuthConfig) -> Self {
-        let (memory, passes, lanes) =
-            (config.argon2_memory_kib, config.argon2_iterations, config.argon2_parallelism);
+        let (memory, passes, lanes) = (config.argon2_memory_kib, config.argon2_iterations, config.argon2_parallelism);
         let params = Params::new(memory, passes, lanes, None).unwrap_or_default();
         Self {
             argon2: Argon2::new(Algorithm::Argon2id, Version::V0x13, params),
@@ -70,19 +70,16 @@ impl Passwords {
         let hash = hash.map(str::to_owned);
         self.run(move |argon2| {
             let password = password.expose_secret().as_bytes();
-            match hash {
-                Some(hash) => match argon2.verify_password(password, &PasswordHash::new(&hash).map_err(HashError::from)?) {
-                    Ok(()) => Ok(true),
-                    Err(HashError::PasswordInvalid) => Ok(false),
-                    Err(error) => Err(error.into()),
-                },
-                None => {
-                    let mut result = Zeroizing::new([0; Params::DEFAULT_OUTPUT_LEN]);
-                    argon2
-                        .hash_password_into(password, b"nobody has this salt", result.as_mut_slice())
-                        .map_err(HashError::from)?;
-                    Ok(std::hint::black_box(result).is_empty())
-                }
+            let Some(hash) = hash else {
+                let mut unused = Zeroizing::new([0; Params::DEFAULT_OUTPUT_LEN]);
+                let done = argon2.hash_password_into(password, b"nobody has this salt", unused.as_mut_slice());
+                std::hint::black_box(&unused);
+                return Ok(done.map(|()| false).map_err(HashError::from)?);
+            };
+            match argon2.verify_password(password, &PasswordHash::new(&hash).map_err(HashError::from)?) {
+                Ok(()) => Ok(true),
+                Err(HashError::PasswordInvalid) => Ok(false),
+                Err(error) => Err(error.into()),
             }
         })
         .await

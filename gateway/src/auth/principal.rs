@@ -40,9 +40,10 @@ fn refusal(error: TokenError) -> ApiError {
             ProblemKind::Unauthenticated,
             "The access token is not one of this server's. Sign in at POST /api/auth/signin.",
         ),
-        TokenError::Expired => {
-            ApiError::new(ProblemKind::TokenExpired, "The access token has expired: refresh it at POST /api/auth/refresh.")
-        }
+        TokenError::Expired => ApiError::new(
+            ProblemKind::TokenExpired,
+            "The access token has expired: refresh it at POST /api/auth/refresh.",
+        ),
     }
 }
 

@@ -42,7 +42,10 @@ pub async fn begin(
 #[derive(Debug, PartialEq, Eq)]
 pub enum Rotation {
     /// The successor, now or once more within the grace.
-    Next { user: UserId, token: RefreshToken },
+    Next {
+        user: UserId,
+        token: RefreshToken,
+    },
     Refused,
     /// An old token was used again: a copy of it is about. The session has to end.
     Reused,

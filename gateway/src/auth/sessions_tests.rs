@@ -7,7 +7,7 @@ use super::super::signing_key::SigningKey;
 use super::*;
 
 const GRACE: Duration = Duration::from_secs(15);
-const DAYS: Duration = Duration::from_secs(30 * 86_400);
+const DAYS: Duration = Duration::from_hours(30 * 24);
 
 /// A user with one session.
 struct Setup {
@@ -157,7 +157,8 @@ async fn tokens_outlive_a_change_of_signing_keys() {
 #[tokio::test]
 async fn gateways_with_keys_in_another_order_give_the_same_answer() {
     let (a, b) = (SigningKey::generate(), SigningKey::generate());
-    let keys = |texts: [&secrecy::SecretString; 2]| RefreshKeys::new(&texts.map(|text| SigningKey::parse(text).unwrap()));
+    let keys =
+        |texts: [&secrecy::SecretString; 2]| RefreshKeys::new(&texts.map(|text| SigningKey::parse(text).unwrap()));
     let mut setup = Setup::new().await;
     setup.keys = keys([&a, &b]);
     let second = setup.next(&setup.first).await;

@@ -21,7 +21,10 @@ const MAX_DISPLAY_NAME_CHARS: usize = 80;
 const MAX_EMAIL_BYTES: usize = 254;
 
 fn taken(username: &str) -> ApiError {
-    ApiError::new(ProblemKind::UsernameTaken, format!("Somebody is called `{username}` already. Choose another user name."))
+    ApiError::new(
+        ProblemKind::UsernameTaken,
+        format!("Somebody is called `{username}` already. Choose another user name."),
+    )
 }
 
 fn email_refused() -> ApiError {
@@ -68,7 +71,10 @@ pub async fn sign_up(
     Body(request): Body<SignUpRequest>,
 ) -> ApiResult<(StatusCode, Json<SignedInResponse>)> {
     if app.auth.signup == SignupMode::Closed {
-        return Err(ApiError::new(ProblemKind::Forbidden, "This server takes no sign-ups. Ask its operator for an account."));
+        return Err(ApiError::new(
+            ProblemKind::Forbidden,
+            "This server takes no sign-ups. Ask its operator for an account.",
+        ));
     }
     let mut user = check(&app, &request)?;
     // Those who are disabled keep their names; the unique index knows them.
@@ -114,7 +120,8 @@ fn check_email(email: &str) -> ApiResult<String> {
     let parts = email.split_once('@').filter(|(name, host)| {
         !name.is_empty() && host.split('.').count() > 1 && host.split('.').all(|label| !label.is_empty())
     });
-    let odd = |character: char| character.is_whitespace() || character.is_control() || "<>,;:\"()[]\\".contains(character);
+    let odd =
+        |character: char| character.is_whitespace() || character.is_control() || "<>,;:\"()[]\\".contains(character);
     match parts {
         Some((_, host)) if email.len() <= MAX_EMAIL_BYTES && !host.contains('@') && !email.contains(odd) => {
             Ok(email.to_lowercase())
@@ -150,14 +157,27 @@ mod tests {
 
     #[test]
     fn emails_of_the_usual_shape_are_taken_in_lower_case() {
-        for (email, kept) in [("ada@example.org", "ada@example.org"), ("Ada.L+x@Mail.Example.ORG", "ada.l+x@mail.example.org")] {
+        for (email, kept) in
+            [("ada@example.org", "ada@example.org"), ("Ada.L+x@Mail.Example.ORG", "ada.l+x@mail.example.org")]
+        {
             assert_eq!(check_email(email).unwrap(), kept);
         }
         let long = format!("{}@example.org", "a".repeat(250));
-        for bad in
-            ["", "ada", "@example.org", "ada@", "ada@example", "ada@.org", "ada@example.", "a@b@example.org", "a b@example.org",
-            "ada@example.org\r\nBcc: x@example.org", "<ada@example.org>", "a\0b@example.org", &long]
-        {
+        for bad in [
+            "",
+            "ada",
+            "@example.org",
+            "ada@",
+            "ada@example",
+            "ada@.org",
+            "ada@example.",
+            "a@b@example.org",
+            "a b@example.org",
+            "ada@example.org\r\nBcc: x@example.org",
+            "<ada@example.org>",
+            "a\0b@example.org",
+            &long,
+        ] {
             assert!(check_email(bad).is_err(), "{bad}");
         }
     }
@@ -186,7 +206,8 @@ mod tests {
             created_at: 0,
             disabled_at: None,
         };
-        let insert = async |row: user::Model| user::Entity::insert(row.into_active_model()).exec_without_returning(&db).await;
+        let insert =
+            async |row: user::Model| user::Entity::insert(row.into_active_model()).exec_without_returning(&db).await;
         insert(row("ada", "ada@example.org")).await.unwrap();
         let same_name = insert(row("ada", "other@example.org")).await.unwrap_err();
         assert_eq!(insert_error(&same_name, "ada").0.kind, ProblemKind::UsernameTaken);

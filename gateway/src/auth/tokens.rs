@@ -1,6 +1,6 @@
 //! Access tokens: JWTs in the manner of RFC 9068, checked without a query.
 //!
-//! Only what this server signs is accepted: EdDSA, one of our own keys by `kid`, `typ` `at+jwt`, our issuer and audience, and
+//! Only what this server signs is accepted: `EdDSA`, one of our own keys by `kid`, `typ` `at+jwt`, our issuer and audience, and
 //! an expiry. A token's header chooses nothing but which of our keys it is checked with.
 
 use std::sync::Arc;
@@ -102,8 +102,7 @@ impl Tokens {
     pub fn issue(&self, user: UserId, session: SessionId) -> Result<(String, u64), IssueError> {
         let parts = &self.0;
         let key = parts.keys.first().ok_or(IssueError::NoKey)?;
-        let header =
-            Header { typ: Some(TYPE.to_owned()), kid: Some(key.kid.clone()), ..Header::new(Algorithm::EdDSA) };
+        let header = Header { typ: Some(TYPE.to_owned()), kid: Some(key.kid.clone()), ..Header::new(Algorithm::EdDSA) };
         let now = self.now_seconds();
         let claims = SignedClaims {
             iss: parts.issuer.clone(),

@@ -153,7 +153,14 @@ fn another_type_is_refused() {
 #[test]
 fn an_unknown_kid_is_refused_whatever_it_says() {
     let forge = Forge::new();
-    for kid in [None, Some(""), Some("0123456789abcdef"), Some("../../../../dev/null"), Some("x' UNION SELECT 'key"), Some("*")] {
+    for kid in [
+        None,
+        Some(""),
+        Some("0123456789abcdef"),
+        Some("../../../../dev/null"),
+        Some("x' UNION SELECT 'key"),
+        Some("*"),
+    ] {
         forge.refused(&forge.sign(&Header { kid: kid.map(str::to_owned), ..forge.header() }, &forge.claims()));
     }
 }

@@ -58,11 +58,16 @@ pub async fn add_participant(
     }
     let known = user::Entity::active().filter(user::Column::Id.eq(user_id.0)).one(&transaction).await;
     known.map_err(|error| ApiError::store(&error))?.ok_or_else(|| {
-        ApiError::new(ProblemKind::UnknownRecipient, format!("There is no user {user_id}. Find users at GET /api/users?query=."))
+        ApiError::new(
+            ProblemKind::UnknownRecipient,
+            format!("There is no user {user_id}. Find users at GET /api/users?query=."),
+        )
     })?;
     let count = participant::Entity::of(id.0).count(&transaction).await.map_err(|error| ApiError::store(&error))?;
     if before.is_none() && count >= app.config.max_participants as u64 {
-        return Err(ApiError::invalid(format!("This conversation has {count} participants, the most that this server allows.")));
+        return Err(ApiError::invalid(format!(
+            "This conversation has {count} participants, the most that this server allows."
+        )));
     }
     let now = app.clock.now();
     let row = participant::ActiveModel {

@@ -6,15 +6,19 @@ use sea_orm::{
 };
 use sealpost_lane::{Draft, LaneError, Rule};
 use sealpost_schema::entities::{conversation, outbox, participant};
-use sealpost_schema::{ConversationId, ConversationKind, Event, EventBody, EventId, ProblemKind, Role, Timestamp, UserId};
+use sealpost_schema::{
+    ConversationId, ConversationKind, Event, EventBody, EventId, ProblemKind, Role, Timestamp, UserId,
+};
 
 use crate::problem::{ApiError, ApiResult};
 use crate::state::App;
 
 /// A transaction that may read and then write. SQLite needs to know that at the start.
 pub async fn begin(app: &App) -> ApiResult<DatabaseTransaction> {
-    let options =
-        TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), ..TransactionOptions::default() };
+    let options = TransactionOptions {
+        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+        ..TransactionOptions::default()
+    };
     app.db.begin_with_options(options).await.map_err(|error| ApiError::store(&error))
 }
 
@@ -42,7 +46,10 @@ pub async fn load_locked(
 }
 
 pub async fn role_of(transaction: &DatabaseTransaction, id: ConversationId, user: UserId) -> ApiResult<Option<Role>> {
-    let row = participant::Entity::find_by_id((id.0, user.0)).one(transaction).await.map_err(|error| ApiError::store(&error))?;
+    let row = participant::Entity::find_by_id((id.0, user.0))
+        .one(transaction)
+        .await
+        .map_err(|error| ApiError::store(&error))?;
     Ok(row.and_then(|row| Role::parse(&row.role)))
 }
 
@@ -59,7 +66,11 @@ pub fn forbidden(who: &str) -> ApiError {
 }
 
 /// At least one owner must stay.
-pub async fn check_owner_stays(transaction: &DatabaseTransaction, id: ConversationId, leaving: UserId) -> ApiResult<()> {
+pub async fn check_owner_stays(
+    transaction: &DatabaseTransaction,
+    id: ConversationId,
+    leaving: UserId,
+) -> ApiResult<()> {
     let other = participant::Entity::of(id.0)
         .filter(participant::Column::Role.eq(Role::Owner.as_str()))
         .filter(participant::Column::UserId.ne(leaving.0))
@@ -69,7 +80,10 @@ pub async fn check_owner_stays(transaction: &DatabaseTransaction, id: Conversati
     if other.is_some() {
         return Ok(());
     }
-    Err(ApiError::new(ProblemKind::LastOwner, "This is the last owner. Make somebody else owner first, or delete the conversation."))
+    Err(ApiError::new(
+        ProblemKind::LastOwner,
+        "This is the last owner. Make somebody else owner first, or delete the conversation.",
+    ))
 }
 
 /// A decided change on its way into the event log.
@@ -95,7 +109,10 @@ impl Change {
             body: Set(serde_json::to_string(&self.body).map_err(|error| ApiError::internal(&error))?),
             created_at: Set(self.created_at.millis()),
         };
-        outbox::Entity::insert(row).exec_without_returning(transaction).await.map_err(|error| ApiError::store(&error))?;
+        outbox::Entity::insert(row)
+            .exec_without_returning(transaction)
+            .await
+            .map_err(|error| ApiError::store(&error))?;
         Ok(())
     }
 

@@ -3,9 +3,13 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use sea_orm::{ActiveValue::Set, ColumnTrait as _, DatabaseTransaction, EntityTrait, QueryFilter as _, QuerySelect as _};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait as _, DatabaseTransaction, EntityTrait, QueryFilter as _, QuerySelect as _,
+};
 use sealpost_schema::entities::{conversation, participant, user};
-use sealpost_schema::{ConversationId, ConversationKind, EventBody, EventId, NamedRole, Problem, ProblemKind, Role, UserId};
+use sealpost_schema::{
+    ConversationId, ConversationKind, EventBody, EventId, NamedRole, Problem, ProblemKind, Role, UserId,
+};
 use serde::Deserialize;
 
 use super::ConversationResponse;
@@ -75,7 +79,12 @@ pub async fn create_conversation(
     }
 }
 
-async fn answer(app: &App, me: UserId, id: ConversationId, status: StatusCode) -> ApiResult<(StatusCode, Json<ConversationResponse>)> {
+async fn answer(
+    app: &App,
+    me: UserId,
+    id: ConversationId,
+    status: StatusCode,
+) -> ApiResult<(StatusCode, Json<ConversationResponse>)> {
     let conversation = load(app, me, Some(id), 1).await?.pop();
     Ok((status, Json(conversation.ok_or_else(|| ApiError::not_found("conversation"))?)))
 }
@@ -85,7 +94,9 @@ fn check(request: &mut CreateConversationRequest, me: UserId) -> ApiResult<()> {
     request.participants.dedup();
     request.participants.retain(|user| *user != me);
     if request.participants.len() > MAX_INITIAL {
-        return Err(ApiError::invalid(format!("At most {MAX_INITIAL} participants at creation; add the others afterwards.")));
+        return Err(ApiError::invalid(format!(
+            "At most {MAX_INITIAL} participants at creation; add the others afterwards."
+        )));
     }
     if request.kind == ConversationKind::Dm {
         if request.participants.len() != 1 {
@@ -101,7 +112,9 @@ fn check(request: &mut CreateConversationRequest, me: UserId) -> ApiResult<()> {
 pub fn check_title(title: &str) -> ApiResult<()> {
     let length = title.chars().count();
     if title.trim().is_empty() || length > MAX_TITLE_CHARS || title.chars().any(char::is_control) {
-        return Err(ApiError::invalid(format!("A title has 1 to {MAX_TITLE_CHARS} characters, in one line; this one has {length}.")));
+        return Err(ApiError::invalid(format!(
+            "A title has 1 to {MAX_TITLE_CHARS} characters, in one line; this one has {length}."
+        )));
     }
     Ok(())
 }
@@ -141,9 +154,11 @@ async fn create(
     dm_key: Option<String>,
 ) -> ApiResult<()> {
     let my_role = if request.kind == ConversationKind::Dm { Role::Member } else { Role::Owner };
-    let others = request.participants.iter().map(|user| NamedRole { user_id: *user, role: request.kind.default_role() });
+    let others =
+        request.participants.iter().map(|user| NamedRole { user_id: *user, role: request.kind.default_role() });
     let participants: Vec<_> = std::iter::once(NamedRole { user_id: me, role: my_role }).chain(others).collect();
-    let created = EventBody::ConversationCreated { conversation_kind: request.kind, participants: participants.clone() };
+    let created =
+        EventBody::ConversationCreated { conversation_kind: request.kind, participants: participants.clone() };
     let mut changes = vec![Change::new(app, id, me, created)];
 
     let transaction = begin(app).await?;
@@ -191,7 +206,10 @@ async fn insert(
         created_at: Set(now),
         deleted_at: Set(None),
     };
-    conversation::Entity::insert(row).exec_without_returning(transaction).await.map_err(|error| ApiError::store(&error))?;
+    conversation::Entity::insert(row)
+        .exec_without_returning(transaction)
+        .await
+        .map_err(|error| ApiError::store(&error))?;
     let rows = participants.iter().map(|named| participant::ActiveModel {
         conversation_id: Set(id.0),
         user_id: Set(named.user_id.0),
@@ -199,6 +217,9 @@ async fn insert(
         added_at: Set(now),
         read_seq: Set(0),
     });
-    participant::Entity::insert_many(rows).exec_without_returning(transaction).await.map_err(|error| ApiError::store(&error))?;
+    participant::Entity::insert_many(rows)
+        .exec_without_returning(transaction)
+        .await
+        .map_err(|error| ApiError::store(&error))?;
     Ok(())
 }

@@ -78,7 +78,8 @@ fn own_events() -> SelectStatement {
     Query::select()
         .from(event::Entity)
         .and_where(
-            Expr::col((event::Entity, event::Column::ConversationId)).equals((conversation::Entity, conversation::Column::Id)),
+            Expr::col((event::Entity, event::Column::ConversationId))
+                .equals((conversation::Entity, conversation::Column::Id)),
         )
         .to_owned()
 }
@@ -87,7 +88,10 @@ fn select(user: UserId, only: Option<ConversationId>, limit: u64) -> SelectState
     use conversation::Column as C;
     use participant::Column as P;
     let newest = |mut of: SelectStatement| {
-        of.column((event::Entity, event::Column::Seq)).order_by((event::Entity, event::Column::Seq), Order::Desc).limit(1).to_owned()
+        of.column((event::Entity, event::Column::Seq))
+            .order_by((event::Entity, event::Column::Seq), Order::Desc)
+            .limit(1)
+            .to_owned()
     };
     let mut messages = own_events();
     messages.and_where(Expr::col((event::Entity, event::Column::Kind)).eq("message_posted"));
@@ -99,12 +103,12 @@ fn select(user: UserId, only: Option<ConversationId>, limit: u64) -> SelectState
         .and_where(Expr::col((event::Entity, event::Column::Sealed)).is_not_null())
         .limit(MAX_UNREAD)
         .to_owned();
-    let unread = Query::select()
-        .expr(Expr::cust("COUNT(*)"))
-        .from_subquery(unread, Alias::new("unread_messages"))
-        .to_owned();
+    let unread =
+        Query::select().expr(Expr::cust("COUNT(*)")).from_subquery(unread, Alias::new("unread_messages")).to_owned();
     let mut select = Query::select();
-    for column in [C::Id, C::Kind, C::DmKey, C::SealedTitle, C::TitleEventId, C::TitleSenderId, C::CreatedBy, C::CreatedAt] {
+    for column in
+        [C::Id, C::Kind, C::DmKey, C::SealedTitle, C::TitleEventId, C::TitleSenderId, C::CreatedBy, C::CreatedAt]
+    {
         select.column((conversation::Entity, column));
     }
     select
@@ -129,7 +133,12 @@ fn select(user: UserId, only: Option<ConversationId>, limit: u64) -> SelectState
 
 /// The caller's conversations (or the one asked for), with the latest activity first. Two queries, and one for keys that are not in
 /// memory.
-pub async fn load(app: &App, user: UserId, only: Option<ConversationId>, limit: u64) -> ApiResult<Vec<ConversationResponse>> {
+pub async fn load(
+    app: &App,
+    user: UserId,
+    only: Option<ConversationId>,
+    limit: u64,
+) -> ApiResult<Vec<ConversationResponse>> {
     let statement = app.db.get_database_backend().build(&select(user, only, limit));
     let rows = Row::find_by_statement(statement).all(&app.db).await.map_err(|error| ApiError::store(&error))?;
     let mut last = last_messages(app, &rows).await?;
@@ -140,7 +149,8 @@ pub async fn load(app: &App, user: UserId, only: Option<ConversationId>, limit: 
         let message = last.remove(&row.id);
         conversations.push(show(app, user, row, message).await?);
     }
-    let activity = |one: &ConversationResponse| one.last_message.as_ref().map_or(one.created_at, |message| message.created_at);
+    let activity =
+        |one: &ConversationResponse| one.last_message.as_ref().map_or(one.created_at, |message| message.created_at);
     conversations.sort_by_key(|one| std::cmp::Reverse((activity(one), one.id)));
     Ok(conversations)
 }

@@ -47,7 +47,10 @@ pub async fn remove_participant(
     if theirs == Role::Owner {
         check_owner_stays(&transaction, id, user_id).await?;
     }
-    participant::Entity::delete_by_id((id.0, user_id.0)).exec(&transaction).await.map_err(|error| ApiError::store(&error))?;
+    participant::Entity::delete_by_id((id.0, user_id.0))
+        .exec(&transaction)
+        .await
+        .map_err(|error| ApiError::store(&error))?;
     let change = Change::new(&app, id, principal.user_id, EventBody::ParticipantRemoved { user_id });
     change.record(&transaction).await?;
     commit(transaction).await?;

@@ -68,7 +68,8 @@ pub async fn rename_conversation(
     row.title_event_id = Set(Some(event.0));
     row.title_sender_id = Set(Some(me.0));
     row.update(&transaction).await.map_err(|error| ApiError::store(&error))?;
-    let change = Change { id: event, ..Change::new(&app, id, me, EventBody::ConversationChanged { sealed_title: sealed }) };
+    let change =
+        Change { id: event, ..Change::new(&app, id, me, EventBody::ConversationChanged { sealed_title: sealed }) };
     change.record(&transaction).await?;
     commit(transaction).await?;
     change.publish(&app).await?;

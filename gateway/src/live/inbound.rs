@@ -16,7 +16,9 @@ use crate::state::App;
 pub enum Next {
     Go,
     /// The client shows a (new) token.
-    Authenticate { token: String },
+    Authenticate {
+        token: String,
+    },
     Resume(sealpost_schema::Cursor),
 }
 
@@ -26,7 +28,8 @@ pub fn parse(text: &str, max_bytes: usize) -> Result<ClientFrame, Box<ServerFram
         Box::new(ServerFrame::Error { problem: Problem::new(kind, detail), client_message_id })
     };
     if text.len() > max_bytes {
-        let detail = format!("The frame has {} bytes; this server takes {max_bytes}. Send less in one frame.", text.len());
+        let detail =
+            format!("The frame has {} bytes; this server takes {max_bytes}. Send less in one frame.", text.len());
         return Err(error(ProblemKind::FrameTooLarge, detail, None));
     }
     serde_json::from_str(text).map_err(|cause| {
@@ -36,12 +39,18 @@ pub fn parse(text: &str, max_bytes: usize) -> Result<ClientFrame, Box<ServerFram
             client_message_id: Option<ClientMessageId>,
         }
         let Ok(outline) = serde_json::from_str::<Outline>(text) else {
-            return error(ProblemKind::Malformed, format!("The frame is not a JSON object as documented: {cause}."), None);
+            return error(
+                ProblemKind::Malformed,
+                format!("The frame is not a JSON object as documented: {cause}."),
+                None,
+            );
         };
         match outline.r#type.as_ref().and_then(serde_json::Value::as_str) {
-            Some("authenticate" | "ping" | "message" | "resume" | "message_read") => {
-                error(ProblemKind::Malformed, format!("The frame is not as documented: {cause}."), outline.client_message_id)
-            }
+            Some("authenticate" | "ping" | "message" | "resume" | "message_read") => error(
+                ProblemKind::Malformed,
+                format!("The frame is not as documented: {cause}."),
+                outline.client_message_id,
+            ),
             Some(other) => {
                 let other: String = other.chars().take(40).collect();
                 let detail = format!("This server knows no frame of type `{other}`. See /openapi/websocket.json.");

@@ -8,7 +8,10 @@ use crate::keys::{ConversationKeys, KeyError, sealed_of};
 pub fn render(event: &Event, keys: &ConversationKeys) -> Option<ServerFrame> {
     let opened = match sealed_of(event) {
         None => None,
-        Some(sealed) => Some(keys.open_cached(event.conversation_id, event.id, event.sender_id, sealed)?),
+        Some(sealed) => Some(match keys.recall(event.id) {
+            Some(text) => Ok(text),
+            None => keys.open_cached(event.conversation_id, event.id, event.sender_id, sealed)?,
+        }),
     };
     Some(frame(event, opened))
 }

@@ -105,7 +105,13 @@ pub async fn join(app: &App, connection: &Arc<Connection>, id: ConversationId, s
 }
 
 /// Sends what follows `from` until the connection can be attached to the room without a gap. Says how many events it sent.
-async fn follow(app: &App, connection: &Arc<Connection>, mut room: Arc<Room>, mut from: Seq, max: usize) -> Result<u64, CloseCode> {
+async fn follow(
+    app: &App,
+    connection: &Arc<Connection>,
+    mut room: Arc<Room>,
+    mut from: Seq,
+    max: usize,
+) -> Result<u64, CloseCode> {
     let mut sent = 0;
     let mut tries = 0;
     loop {
@@ -124,7 +130,8 @@ async fn follow(app: &App, connection: &Arc<Connection>, mut room: Arc<Room>, mu
                 from = head;
             }
             Attach::Behind { .. } => {
-                let events = app.reader().after(room.id, from, PAGE).await.map_err(|error: LaneError| unavailable(&error))?;
+                let events =
+                    app.reader().after(room.id, from, PAGE).await.map_err(|error: LaneError| unavailable(&error))?;
                 app.hub.prepare(&events).await;
                 for event in &events {
                     let frame = render(event, &app.keys).ok_or(CloseCode::TryAgainLater)?;

@@ -62,7 +62,9 @@ pub enum Attach {
 
 impl Room {
     pub fn new(id: ConversationId) -> Self {
-        Self { id, state: Mutex::default(),
+        Self {
+            id,
+            state: Mutex::default(),
             stop: CancellationToken::new(),
             subscribing: AtomicBool::new(false),
             subscribed: CancellationToken::new(),

@@ -63,7 +63,8 @@ fn accept(
 ) -> ApiResult<Response> {
     check_origin(app, headers)?;
     let claims = token_of(headers).map(|token| verify(app, token)).transpose()?;
-    let upgrade = upgrade.map_err(|rejection| ApiError::new(ProblemKind::Malformed, format!("{rejection} Open a WebSocket here.")))?;
+    let upgrade = upgrade
+        .map_err(|rejection| ApiError::new(ProblemKind::Malformed, format!("{rejection} Open a WebSocket here.")))?;
     if app.stop.is_cancelled() {
         return Err(ApiError::new(ProblemKind::Unavailable, "The server is stopping. Connect again in a moment."));
     }
@@ -89,7 +90,10 @@ fn check_origin(app: &App, headers: &HeaderMap) -> ApiResult<()> {
     if (own && !host.is_empty()) || app.config.allowed_origins.iter().any(|allowed| allowed == origin) {
         return Ok(());
     }
-    Err(ApiError::new(ProblemKind::ForeignOrigin, "This page's origin may not connect. Add it to gateway.allowed_origins."))
+    Err(ApiError::new(
+        ProblemKind::ForeignOrigin,
+        "This page's origin may not connect. Add it to gateway.allowed_origins.",
+    ))
 }
 
 fn token_of(headers: &HeaderMap) -> Option<&str> {
@@ -103,10 +107,13 @@ fn token_of(headers: &HeaderMap) -> Option<&str> {
 
 fn verify(app: &App, token: &str) -> ApiResult<Claims> {
     app.tokens.verify(token).map_err(|error| match error {
-        TokenError::Expired => {
-            ApiError::new(ProblemKind::TokenExpired, "The access token has expired. Get a new one at POST /api/auth/refresh.")
+        TokenError::Expired => ApiError::new(
+            ProblemKind::TokenExpired,
+            "The access token has expired. Get a new one at POST /api/auth/refresh.",
+        ),
+        TokenError::Invalid => {
+            ApiError::new(ProblemKind::Unauthenticated, "The access token is not valid. Sign in again.")
         }
-        TokenError::Invalid => ApiError::new(ProblemKind::Unauthenticated, "The access token is not valid. Sign in again."),
     })
 }
 
@@ -139,7 +146,8 @@ async fn run(app: App, mut socket: WebSocket, claims: Option<Claims>, wait_for_r
         return close(socket, CloseCode::TooMany).await;
     }
     let start = Start { cursor, wait: wait_for_resume };
-    let code = Session::new(app.clone(), Arc::clone(&connection), queue, claims.expires_at, start).run(&mut socket).await;
+    let code =
+        Session::new(app.clone(), Arc::clone(&connection), queue, claims.expires_at, start).run(&mut socket).await;
     connection.close(code.unwrap_or(CloseCode::GoingAway));
     app.connections.remove(&connection);
     app.hub.leave(&connection);
@@ -149,8 +157,12 @@ async fn run(app: App, mut socket: WebSocket, claims: Option<Claims>, wait_for_r
 }
 
 /// The first frame of a connection that brought no token.
-async fn first_frame(app: &App, socket: &mut WebSocket) -> Result<(Claims, Option<Cursor>), (Option<ServerFrame>, CloseCode)> {
-    let problem = |kind, detail: &str| ServerFrame::Error { problem: Problem::new(kind, detail), client_message_id: None };
+async fn first_frame(
+    app: &App,
+    socket: &mut WebSocket,
+) -> Result<(Claims, Option<Cursor>), (Option<ServerFrame>, CloseCode)> {
+    let problem =
+        |kind, detail: &str| ServerFrame::Error { problem: Problem::new(kind, detail), client_message_id: None };
     let wait = Duration::from_secs(app.config.authenticate_seconds);
     let message = tokio::time::timeout(wait, socket.recv()).await;
     let Ok(Some(Ok(Message::Text(text)))) = message else {
@@ -164,9 +176,10 @@ async fn first_frame(app: &App, socket: &mut WebSocket) -> Result<(Claims, Optio
                 Err((Some(ServerFrame::Error { problem, client_message_id: None }), CloseCode::Unauthenticated))
             }
         },
-        Ok(_) => {
-            Err((Some(problem(ProblemKind::Unauthenticated, "The first frame must be `authenticate`.")), CloseCode::Unauthenticated))
-        }
+        Ok(_) => Err((
+            Some(problem(ProblemKind::Unauthenticated, "The first frame must be `authenticate`.")),
+            CloseCode::Unauthenticated,
+        )),
         Err(frame) => Err((Some(*frame), CloseCode::ProtocolError)),
     }
 }
@@ -204,7 +217,13 @@ struct Session {
 }
 
 impl Session {
-    fn new(app: App, connection: Arc<Connection>, queue: mpsc::Receiver<Utf8Bytes>, expires_at: Timestamp, start: Start) -> Self {
+    fn new(
+        app: App,
+        connection: Arc<Connection>,
+        queue: mpsc::Receiver<Utf8Bytes>,
+        expires_at: Timestamp,
+        start: Start,
+    ) -> Self {
         let waiting = start.wait.then(Arc::default);
         let work = begin(app.clone(), Arc::clone(&connection), start.cursor, waiting.clone());
         Self {
@@ -282,7 +301,12 @@ impl Session {
         }
     }
 
-    async fn on_beat(&mut self, socket: &mut WebSocket, beat: Duration, reading: bool) -> Result<(), Option<CloseCode>> {
+    async fn on_beat(
+        &mut self,
+        socket: &mut WebSocket,
+        beat: Duration,
+        reading: bool,
+    ) -> Result<(), Option<CloseCode>> {
         if self.app.clock.now() > self.expires_at.plus(beat) {
             return Err(Some(CloseCode::Unauthenticated));
         }

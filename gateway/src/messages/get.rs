@@ -66,14 +66,20 @@ pub async fn get_conversation_message(
 }
 
 /// The message, stored or not.
-pub async fn find_in(app: &App, principal: &Principal, conversation: ConversationId, id: MessageId) -> ApiResult<event::Model> {
+pub async fn find_in(
+    app: &App,
+    principal: &Principal,
+    conversation: ConversationId,
+    id: MessageId,
+) -> ApiResult<event::Model> {
     match find(app, principal, id).await {
         Ok(row) if row.conversation_id == conversation.0 => return Ok(row),
         Ok(_) => return Err(ApiError::not_found("message")),
         Err(error) if error.0.status != 404 => return Err(error),
         Err(_) => {}
     }
-    let visible = conversation::Entity::for_user(principal.user_id.0).filter(conversation::Column::Id.eq(conversation.0));
+    let visible =
+        conversation::Entity::for_user(principal.user_id.0).filter(conversation::Column::Id.eq(conversation.0));
     let visible = visible.one(&app.db).await.map_err(|error| ApiError::store(&error))?;
     visible.ok_or_else(|| ApiError::not_found("message"))?;
     let head = app.reader().stored_head(conversation).await.map_err(|error| ApiError::store(&error))?;

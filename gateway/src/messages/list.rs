@@ -70,8 +70,7 @@ pub async fn list_messages(
         visible.ok_or_else(|| ApiError::not_found("conversation"))?;
     }
     let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
-    let mut messages: BTreeMap<Seq, event::Model> =
-        rows.into_iter().map(|row| (Seq::from_db(row.seq), row)).collect();
+    let mut messages: BTreeMap<Seq, event::Model> = rows.into_iter().map(|row| (Seq::from_db(row.seq), row)).collect();
     add_unstored(&app, id, &query, &mut messages).await?;
     let mut rows: Vec<_> = if query.after.is_some() {
         messages.into_values().take(limit + 1).collect()
@@ -102,10 +101,13 @@ fn check(query: &ListMessagesQuery) -> ApiResult<()> {
 }
 
 fn page(id: ConversationId, user: sea_orm::prelude::Uuid, query: &ListMessagesQuery) -> sea_orm::Select<event::Entity> {
-    let rows = event::Entity::of_for_user(id.0, user).filter(event::Column::Kind.eq("message_posted")).limit(query.limit + 1);
+    let rows =
+        event::Entity::of_for_user(id.0, user).filter(event::Column::Kind.eq("message_posted")).limit(query.limit + 1);
     match (query.before, query.after) {
         (_, Some(after)) => rows.filter(event::Column::Seq.gt(Seq(after).to_db())).order_by_asc(event::Column::Seq),
-        (Some(before), None) => rows.filter(event::Column::Seq.lt(Seq(before).to_db())).order_by_desc(event::Column::Seq),
+        (Some(before), None) => {
+            rows.filter(event::Column::Seq.lt(Seq(before).to_db())).order_by_desc(event::Column::Seq)
+        }
         (None, None) => rows.order_by_desc(event::Column::Seq),
     }
 }

@@ -26,7 +26,8 @@ pub struct MessageResponse {
 impl MessageResponse {
     /// Opens a stored message.
     pub async fn open(row: event::Model, keys: &ConversationKeys) -> ApiResult<Self> {
-        let (conversation_id, id, sender_id) = (ConversationId(row.conversation_id), EventId(row.id), UserId(row.sender_id));
+        let (conversation_id, id, sender_id) =
+            (ConversationId(row.conversation_id), EventId(row.id), UserId(row.sender_id));
         let client_message_id = row
             .client_message_id
             .map(ClientMessageId::try_from)

@@ -26,6 +26,7 @@ pub async fn submit(app: &App, sender: UserId, outgoing: Outgoing, waiter: Waite
     })?;
     let id = EventId::new();
     let sealed = app.keys.seal(&key, id, sender, &outgoing.text).map_err(|error| ApiError::internal(&error))?;
+    app.keys.remember(id, outgoing.text);
     let draft = Draft {
         id,
         sender_id: sender,

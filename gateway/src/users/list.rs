@@ -86,7 +86,8 @@ fn select(query: &ListUsersQuery) -> ApiResult<Select<user::Entity>> {
     }
     let mut page = user::Entity::active().order_by_asc(user::Column::Username).limit(query.limit + 1);
     if let Some(after) = &query.after {
-        let after = username::normalize(after).ok_or_else(|| ApiError::invalid("after is no user name: send `next` of the page before."))?;
+        let after = username::normalize(after)
+            .ok_or_else(|| ApiError::invalid("after is no user name: send `next` of the page before."))?;
         page = page.filter(user::Column::Username.gt(after));
     }
     Ok(if begin.is_empty() { page } else { page.filter(begins_with(begin)) })
@@ -104,7 +105,8 @@ fn begins_with(begin: &str) -> Condition {
 /// `LOWER` of SQLite (and of Postgres in some locales) knows ASCII only, so other letters are tried in the cases that names have them in.
 fn spellings(begin: &str) -> Vec<String> {
     let mut letters = begin.chars();
-    let capitalized: String = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters.flat_map(char::to_lowercase)).collect();
+    let capitalized: String =
+        letters.next().into_iter().flat_map(char::to_uppercase).chain(letters.flat_map(char::to_lowercase)).collect();
     let mut spellings = vec![begin.to_lowercase(), begin.to_ascii_lowercase(), capitalized.to_ascii_lowercase()];
     spellings.sort_unstable();
     spellings.dedup();

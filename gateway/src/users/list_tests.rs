@@ -1,4 +1,6 @@
-use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, EntityTrait as _, IntoActiveModel as _, Schema};
+use sea_orm::{
+    ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, EntityTrait as _, IntoActiveModel as _, Schema,
+};
 use sealpost_schema::{ProblemKind, UserId};
 
 use super::*;
@@ -29,7 +31,9 @@ async fn found(db: &DatabaseConnection, query: ListUsersQuery) -> Vec<String> {
 
 #[tokio::test]
 async fn people_are_found_by_the_beginning_of_either_name_in_any_case() {
-    let db = people(&[("ada", "Countess"), ("adam", "Zoe"), ("bob", "Adamo"), ("carl", "Not Ada"), ("dora", "Älva Berg")]).await;
+    let db =
+        people(&[("ada", "Countess"), ("adam", "Zoe"), ("bob", "Adamo"), ("carl", "Not Ada"), ("dora", "Älva Berg")])
+            .await;
     for query in ["ada", "ADA", " Ada "] {
         assert_eq!(found(&db, ask(query, 50, None)).await, ["ada", "adam", "bob"], "{query}");
     }
@@ -43,9 +47,16 @@ async fn people_are_found_by_the_beginning_of_either_name_in_any_case() {
 #[tokio::test]
 async fn wildcards_stand_for_themselves() {
     let db = people(&[("a_b", "100% sure"), ("axb", "100 sure"), ("cde", "!important"), ("fgh", r"back\slash")]).await;
-    for (query, expected) in
-        [("a_", "a_b"), ("100%", "a_b"), ("!", "cde"), (r"back\", "fgh"), ("' OR 1=1 --", ""), ("%", ""), ("_", ""), (r"\%", "")]
-    {
+    for (query, expected) in [
+        ("a_", "a_b"),
+        ("100%", "a_b"),
+        ("!", "cde"),
+        (r"back\", "fgh"),
+        ("' OR 1=1 --", ""),
+        ("%", ""),
+        ("_", ""),
+        (r"\%", ""),
+    ] {
         assert_eq!(found(&db, ask(query, 50, None)).await.join(","), expected, "{query}");
     }
 }
@@ -66,7 +77,13 @@ async fn pages_follow_each_other() {
 
 #[test]
 fn values_out_of_range_are_refused() {
-    for bad in [ask("", 0, None), ask("", 101, None), ask(&"a".repeat(81), 50, None), ask("a\0", 50, None), ask("", 50, Some("a b"))] {
+    for bad in [
+        ask("", 0, None),
+        ask("", 101, None),
+        ask(&"a".repeat(81), 50, None),
+        ask("a\0", 50, None),
+        ask("", 50, Some("a b")),
+    ] {
         let error = select(&bad).map(|_| ()).unwrap_err().0;
         assert_eq!(error.kind, ProblemKind::Invalid, "{}", error.detail);
     }

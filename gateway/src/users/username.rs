@@ -22,7 +22,21 @@ mod tests {
 
     #[test]
     fn what_cannot_be_a_name_is_none() {
-        for bad in ["", "ab", &"a".repeat(33), "a b", " ada", "ada\0", "ädä", "ad%", "ada/", "ada@b", "аda", "\u{212a}ate", "ada\n"] {
+        for bad in [
+            "",
+            "ab",
+            &"a".repeat(33),
+            "a b",
+            " ada",
+            "ada\0",
+            "ädä",
+            "ad%",
+            "ada/",
+            "ada@b",
+            "аda",
+            "\u{212a}ate",
+            "ada\n",
+        ] {
             assert_eq!(normalize(bad), None, "{bad:?}");
         }
     }

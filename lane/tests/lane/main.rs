@@ -1,5 +1,7 @@
 //! The lane against a log that can be told to misbehave, and a real SQLite store.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod cases;
 mod log;
 mod world;
