@@ -28,7 +28,7 @@ use tower_http::trace::TraceLayer;
 use crate::auth::{AuthConfig, Passwords, SigningKey, Tokens};
 use crate::config::GatewayConfig;
 use crate::keys::ConversationKeys;
-use crate::live::{Connections, Hub, join, websocket};
+use crate::live::{Connections, Hub, join, resync, websocket};
 use crate::problem::respond;
 use crate::state::{App, AppParts};
 use crate::{openapi, operations};
@@ -277,8 +277,11 @@ async fn listen(app: &App, mut stored: LiveSubscription, mut control: LiveSubscr
             // Lost «stored» notices are made up for by the lanes, which ask the store.
             Some(LiveItem::Lost) if is_stored => {}
             Some(LiveItem::Lost) => {
-                tracing::warn!("control notices may have been lost: connections have to resume");
-                app.connections.close_all(CloseCode::TryAgainLater);
+                tracing::warn!("control notices may have been lost: asking the store");
+                if let Err(error) = resync(app).await {
+                    tracing::warn!(%error, "the store cannot be asked either: connections have to resume");
+                    app.connections.close_all(CloseCode::TryAgainLater);
+                }
             }
             Some(LiveItem::Message(message)) if is_stored => {
                 match serde_json::from_slice::<StoredNotice>(&message.payload) {

@@ -568,6 +568,13 @@ impl Actor {
         for record in &tail.records {
             self.take_over_record(record);
         }
+        if self.head < log_head {
+            // The log has numbers beyond a hole that only the store can fill. Numbering now could give one away twice.
+            tracing::error!(conversation = %self.id, head = %self.head, %log_head, "events between the log and the store cannot be read yet");
+            self.behind = Some(deep);
+            self.back_off();
+            return;
+        }
         self.replay = if deep { self.lost(tail) } else { VecDeque::new() };
         if !self.replay.is_empty() {
             metrics::counter!("sealpost_lane_replayed_records_total").increment(self.replay.len() as u64);

@@ -1,7 +1,7 @@
 //! One connection, as the rest of the process sees it: a bounded queue of frames and a way to close it.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use axum::extract::ws::Utf8Bytes;
@@ -26,6 +26,8 @@ pub struct Connection {
     /// Rings when frames were taken out of the queue.
     drained: Notify,
     rooms: Mutex<HashMap<ConversationId, Arc<Room>>>,
+    /// In all its rooms; what it joins later comes one by one.
+    started: AtomicBool,
 }
 
 impl Connection {
@@ -48,6 +50,7 @@ impl Connection {
             wake: Notify::new(),
             drained: Notify::new(),
             rooms: Mutex::default(),
+            started: AtomicBool::new(false),
         }
     }
 
@@ -112,6 +115,14 @@ impl Connection {
     /// Whether the client may send more before hearing of what it sent.
     pub fn may_send(&self) -> bool {
         self.in_flight.load(Ordering::Relaxed) < self.max_in_flight
+    }
+
+    pub fn started(&self) {
+        self.started.store(true, Ordering::Release);
+    }
+
+    pub fn is_started(&self) -> bool {
+        self.started.load(Ordering::Acquire)
     }
 
     /// False if it was attached before.

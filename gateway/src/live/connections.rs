@@ -58,6 +58,10 @@ impl Connections {
         self.lock().users.get(&user).cloned().unwrap_or_default()
     }
 
+    pub fn all(&self) -> Vec<Arc<Connection>> {
+        self.lock().users.values().flatten().cloned().collect()
+    }
+
     pub fn len(&self) -> usize {
         self.lock().total
     }

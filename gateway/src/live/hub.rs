@@ -10,7 +10,7 @@ use sealpost_bus::{Live, LiveItem, LiveSubscription, Subject};
 use sealpost_lane::{Observer, Reader};
 use sealpost_schema::entities::{conversation, event};
 use sealpost_schema::{ConversationId, Event, EventRecord, RecordHead, Seq, live_subject};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::Connection;
@@ -75,34 +75,44 @@ impl Hub {
     }
 
     async fn room(&self, id: ConversationId) -> Result<Arc<Room>, HubError> {
-        let known = self.find(id);
-        if let Some(room) = known {
-            room.subscribed().await;
-            return Ok(room);
+        let room = Arc::clone(self.lock().entry(id).or_insert_with(|| Arc::new(Room::new(id))));
+        if let Some(claim) = room.claim_subscription()
+            && let Some(hub) = self.own.upgrade()
+        {
+            // In a task of its own: the caller may go away, and a room without a subscription would be deaf.
+            self.tasks.spawn(hub.subscribe(Arc::clone(&room), claim));
         }
-        let room = Arc::new(Room::new(id));
-        let room = Arc::clone(self.lock().entry(id).or_insert(room));
-        let Some(claim) = room.claim_subscription() else {
-            room.subscribed().await;
-            return Ok(room);
-        };
-        let subscription = match Subject::pattern(live_subject(id)) {
-            Ok(subject) => self.live.subscribe(subject).await.map_err(|error| HubError::Live(error.to_string())),
-            Err(error) => Err(HubError::Live(error.to_string())),
+        room.subscribed().await;
+        if room.stop.is_cancelled() {
+            return Err(HubError::Live("the conversation could not be subscribed to".to_owned()));
+        }
+        Ok(room)
+    }
+
+    async fn subscribe(self: Arc<Self>, room: Arc<Room>, claim: DropGuard) {
+        let subject = Subject::pattern(live_subject(room.id)).map_err(|error| error.to_string());
+        let subscription = match subject {
+            Ok(subject) => self.live.subscribe(subject).await.map_err(|error| error.to_string()),
+            Err(error) => Err(error),
         };
         match subscription {
             Ok(subscription) => {
-                if let Some(hub) = self.own.upgrade() {
-                    self.tasks.spawn(hub.listen(Arc::clone(&room), subscription));
-                }
                 drop(claim);
-                Ok(room)
+                self.listen(room, subscription).await;
             }
             Err(error) => {
+                tracing::warn!(conversation = %room.id, error, "a conversation cannot be heard");
                 room.close();
-                self.lock().remove(&id);
-                Err(error)
+                self.forget(&room);
+                drop(claim);
             }
+        }
+    }
+
+    fn forget(&self, room: &Arc<Room>) {
+        let mut rooms = self.lock();
+        if rooms.get(&room.id).is_some_and(|known| Arc::ptr_eq(known, room)) {
+            rooms.remove(&room.id);
         }
     }
 
@@ -130,7 +140,7 @@ impl Hub {
     }
 
     /// Carries live copies into the room for as long as it is open.
-    async fn listen(self: Arc<Self>, room: Arc<Room>, mut subscription: LiveSubscription) {
+    async fn listen(&self, room: Arc<Room>, mut subscription: LiveSubscription) {
         loop {
             let item = tokio::select! {
                 () = room.stop.cancelled() => break,
@@ -228,6 +238,7 @@ impl Hub {
     pub fn leave(&self, connection: &Arc<Connection>) {
         for (id, room) in connection.take_rooms() {
             if room.detach(connection) {
+                // Under the map's lock, so that nobody is given a room that closes.
                 let mut rooms = self.lock();
                 if room.close_if_empty() && rooms.get(&id).is_some_and(|known| Arc::ptr_eq(known, &room)) {
                     rooms.remove(&id);

@@ -18,4 +18,5 @@ pub use connection::Connection;
 pub use connections::Connections;
 pub use hub::Hub;
 pub use inbound::join;
+pub use resume::resync;
 pub use socket::handler as websocket;

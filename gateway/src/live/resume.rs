@@ -1,11 +1,13 @@
 //! Starting a connection: which conversations it sees, from where, and what it missed.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sea_orm::{ColumnTrait, QueryFilter, QuerySelect};
+use sea_orm::prelude::Uuid;
+use sea_orm::{ColumnTrait, DbErr, EntityTrait as _, QueryFilter, QuerySelect};
 use sealpost_lane::LaneError;
-use sealpost_schema::entities::{conversation, session};
+use sealpost_schema::entities::{conversation, participant, session};
 use sealpost_schema::{CloseCode, ConversationHead, ConversationId, Cursor, Problem, ProblemKind, Seq, ServerFrame};
 
 use super::Connection;
@@ -35,7 +37,7 @@ pub async fn start(app: &App, connection: &Arc<Connection>) -> Result<Started, C
     if live.is_none() {
         return Err(CloseCode::Unauthenticated);
     }
-    let ids: Vec<sea_orm::prelude::Uuid> = conversation::Entity::for_user(connection.user_id.0)
+    let ids: Vec<Uuid> = conversation::Entity::for_user(connection.user_id.0)
         .select_only()
         .column(conversation::Column::Id)
         .limit(MAX_CONVERSATIONS)
@@ -65,6 +67,7 @@ impl Started {
             let from = room.head().unwrap_or_default();
             follow(app, connection, room, from, usize::MAX).await?;
         }
+        connection.started();
         Ok(())
     }
 
@@ -88,6 +91,7 @@ impl Started {
             conversations += 1;
             events += follow(app, connection, room, from, app.config.max_resume_events).await?;
         }
+        connection.started();
         connection.push_backlog(encode(&ServerFrame::Resumed { conversations, events })).await;
         Ok(())
     }
@@ -100,6 +104,46 @@ pub async fn join(app: &App, connection: &Arc<Connection>, id: ConversationId, s
     }
     for room in app.hub.enter(&[id]).await.map_err(|error| unavailable(&error))? {
         follow(app, connection, room, Seq(seq.0.saturating_sub(1)), app.config.max_resume_events).await?;
+    }
+    Ok(())
+}
+
+/// Control notices may have been lost: looks at what the store says of all connections, with two queries for each few hundred users.
+pub async fn resync(app: &App) -> Result<(), DbErr> {
+    for connections in app.connections.all().chunks(500) {
+        let sessions = connections.iter().map(|connection| connection.session_id.0);
+        let live: Vec<Uuid> = session::Entity::find()
+            .select_only()
+            .column(session::Column::Id)
+            .filter(session::Column::Id.is_in(sessions))
+            .filter(session::Column::EndedAt.is_null())
+            .into_tuple()
+            .all(&app.db)
+            .await?;
+        let live: HashSet<Uuid> = live.into_iter().collect();
+        let users = connections.iter().map(|connection| connection.user_id.0);
+        let takes_part: Vec<(Uuid, Uuid)> = participant::Entity::find()
+            .select_only()
+            .column(participant::Column::UserId)
+            .column(participant::Column::ConversationId)
+            .filter(participant::Column::UserId.is_in(users))
+            .into_tuple()
+            .all(&app.db)
+            .await?;
+        let mut joined: HashMap<Uuid, Vec<Uuid>> = HashMap::new();
+        for (user, conversation) in takes_part {
+            joined.entry(user).or_default().push(conversation);
+        }
+        for connection in connections {
+            if !live.contains(&connection.session_id.0) {
+                connection.close(CloseCode::Unauthenticated);
+            }
+            for id in joined.get(&connection.user_id.0).into_iter().flatten().map(|id| ConversationId(*id)) {
+                if connection.is_started() && !connection.is_in(id) {
+                    super::join(app, vec![Arc::clone(connection)], id, Seq(1));
+                }
+            }
+        }
     }
     Ok(())
 }
