@@ -1,1 +1,41 @@
-//! testing
+//! Whole Sealposts for tests: real processes, a real broker, a real database, real sockets.
+//!
+//! - [`Stack`]: one Sealpost, embedded or as a cluster, with data of its own. Its processes can be killed, stopped and started again;
+//!   none outlives the test process, and their logs are printed when a test fails.
+//! - [`User`]: a signed-in person on one gateway; [`Reply`] prints what was asked and answered when it is not what a test wants.
+//! - [`Socket`]: a WebSocket that fails the test by itself when an event is missing, double or out of order ([`View`]).
+//! - [`Load`]: a sender that behaves as a good client does, through crashes: it re-sends what has no answer. [`check_history`] then holds
+//!   what it was told against what is there.
+//!
+//! The suites are in `tests/`: `stacks` (the same cases on both stacks) and `faults` (crashes and outages).
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "what fails here is the test that uses it")]
+
+mod api;
+mod database;
+mod files;
+mod history;
+mod load;
+mod port;
+mod process;
+mod settings;
+mod shared;
+mod socket;
+mod stack;
+mod user;
+mod view;
+mod wait;
+
+pub use api::{Api, Reply, problem};
+pub use database::Database;
+pub use files::files_with;
+pub use history::{check_history, check_view};
+pub use load::{Load, Sent};
+pub use process::Process;
+pub use settings::{Form, Settings};
+pub use shared::shared;
+pub use socket::{Connect, Incoming, Refused, Socket, message};
+pub use stack::{Running, Stack};
+pub use user::{Message, User, unique};
+pub use view::View;
+pub use wait::{PATIENCE, eventually, within};

@@ -1,0 +1,72 @@
+//! What a stack is made of, and where the programs are.
+
+use std::path::{Path, PathBuf};
+
+/// The two ways to run the same code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// `sealpost serve`: one process.
+    Embedded,
+    /// Gateways and workers as processes of their own, with NATS and Postgres.
+    Cluster,
+}
+
+/// Settings of a stack, beside those that it needs to run at all.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub(crate) environment: Vec<(String, String)>,
+    pub(crate) own_postgres: bool,
+}
+
+impl Default for Settings {
+    /// Short limits, so that what a limit does is seen soon.
+    fn default() -> Self {
+        let settings = Self { environment: Vec::new(), own_postgres: false };
+        settings
+            .set("RUST_LOG", "info")
+            .set("SEALPOST__GATEWAY__AUTHENTICATE_SECONDS", 1)
+            .set("SEALPOST__LANE__ACK_TIMEOUT_MS", 1000)
+            // Two clusters at once have ten pools in one Postgres.
+            .set("SEALPOST__DATABASE__MAX_CONNECTIONS", 8)
+    }
+}
+
+impl Settings {
+    /// An environment variable of all processes.
+    #[must_use]
+    pub fn set(mut self, name: &str, value: impl std::fmt::Display) -> Self {
+        self.environment.retain(|(other, _)| other != name);
+        self.environment.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// For tests that stop Postgres or look into its files.
+    #[must_use]
+    pub fn own_postgres(mut self) -> Self {
+        self.own_postgres = true;
+        self
+    }
+}
+
+/// The repository.
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// The program under test: `SEALPOST_BIN`, or beside the test's own binary.
+pub(crate) fn program() -> PathBuf {
+    let path = match std::env::var_os("SEALPOST_BIN") {
+        Some(path) => PathBuf::from(path),
+        // target/<profile>/deps/<test>
+        None => std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("sealpost"),
+    };
+    let path = path.canonicalize().unwrap_or(path);
+    assert!(path.exists(), "{} is not there: run `cargo build -p sealpost` first, or set SEALPOST_BIN", path.display());
+    path
+}
+
+pub(crate) fn nats_server() -> PathBuf {
+    let path = std::env::var_os("NATS_SERVER").map_or_else(|| root().join(".tools/bin/nats-server"), PathBuf::from);
+    assert!(path.exists(), "{} is not there: run the tests with tools/with-services", path.display());
+    path
+}

@@ -1,0 +1,26 @@
+//! One stack for all cases that leave it as it was: starting a cluster takes longer than most cases.
+
+use std::sync::{Arc, Weak};
+
+use tokio::sync::Mutex;
+
+use crate::settings::{Form, Settings};
+use crate::stack::{Running, Stack};
+
+/// The stack that the tests running now share. It ends with the last of them, so that no process is left.
+pub async fn shared(form: Form) -> Running {
+    static EMBEDDED: Mutex<Weak<Stack>> = Mutex::const_new(Weak::new());
+    static CLUSTER: Mutex<Weak<Stack>> = Mutex::const_new(Weak::new());
+    let slot = match form {
+        Form::Embedded => &EMBEDDED,
+        Form::Cluster => &CLUSTER,
+    };
+    let mut slot = slot.lock().await;
+    if let Some(stack) = slot.upgrade() {
+        return Running(stack);
+    }
+    // The limit of a resume is below what one page of history holds, so that a gap is quickly made.
+    let running = Stack::start(form, Settings::default().set("SEALPOST__GATEWAY__MAX_RESUME_EVENTS", 100)).await;
+    *slot = Arc::downgrade(&running.0);
+    running
+}

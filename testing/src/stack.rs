@@ -1,0 +1,248 @@
+//! One whole Sealpost.
+
+use std::ops::Deref;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use tempfile::TempDir;
+
+use crate::database::Database;
+use crate::port::free_port;
+use crate::process::{Process, without_own_settings};
+use crate::settings::{Form, Settings, nats_server, program, root};
+use crate::wait::eventually;
+
+const GATEWAYS: usize = 2;
+const WORKERS: [&str; 5] = ["persistence-1", "persistence-2", "delivery-1", "delivery-2", "outbox-1"];
+
+/// Fields are dropped in this order: the processes end before what they use goes.
+pub struct Stack {
+    pub form: Form,
+    /// One if embedded (then it is everything), else two.
+    gateways: Vec<Process>,
+    ports: Vec<u16>,
+    /// `persistence-1`, `delivery-1` and so on; none if embedded.
+    workers: Vec<Process>,
+    services: Option<Services>,
+    environment: Vec<(String, String)>,
+    folder: TempDir,
+}
+
+struct Services {
+    nats: Process,
+    nats_port: u16,
+    database: Database,
+}
+
+/// A stack in the hands of a test: prints the logs if the test fails.
+pub struct Running(pub(crate) Arc<Stack>);
+
+impl Stack {
+    /// Starts it and waits until it is ready.
+    pub async fn start(form: Form, settings: Settings) -> Running {
+        // A port may be taken between being found free and being used.
+        for _ in 0..3 {
+            let running = Running(Arc::new(Self::prepare(form, &settings).await));
+            running.launch();
+            if running.is_ready_or_has_ended().await {
+                return running;
+            }
+        }
+        panic!("every port was taken")
+    }
+
+    async fn prepare(form: Form, settings: &Settings) -> Self {
+        let folder = tempfile::Builder::new().prefix("sealpost-test.").tempdir().unwrap();
+        let mut environment = settings.environment.clone();
+        let mut services = None;
+        match form {
+            Form::Embedded => {
+                let data = folder.path().join("data");
+                environment.push(("SEALPOST__DATA_DIR".to_owned(), data.display().to_string()));
+            }
+            Form::Cluster => {
+                let database = Database::create(settings.own_postgres).await;
+                let (nats, nats_port) = start_nats(folder.path()).await;
+                environment.push(("DATABASE_URL".to_owned(), database.url()));
+                environment.push(("NATS_URL".to_owned(), format!("nats://127.0.0.1:{nats_port}")));
+                services = Some(Services { nats, nats_port, database });
+            }
+        }
+        let mut this =
+            Self { form, gateways: Vec::new(), ports: Vec::new(), workers: Vec::new(), services, environment, folder };
+        this.make_processes();
+        this
+    }
+
+    fn make_processes(&mut self) {
+        let (command, count) = match self.form {
+            Form::Embedded => ("serve", 1),
+            Form::Cluster => ("gateway", GATEWAYS),
+        };
+        let mut with_keys = self.environment.clone();
+        if self.form == Form::Cluster {
+            let keys = self.run(&["keys", "generate"]);
+            let lines = keys.lines().filter_map(|line| line.split_once('='));
+            with_keys.extend(lines.map(|(name, value)| (name.to_owned(), value.to_owned())));
+            self.run(&["migrate"]);
+            for name in WORKERS {
+                let kind = name.split('-').next().unwrap();
+                let process = Process::new(name, &program(), &["worker", kind], &self.environment, self.folder.path());
+                self.workers.push(process);
+            }
+        }
+        for number in 1..=count {
+            let port = free_port();
+            let mut environment = with_keys.clone();
+            environment.push(("SEALPOST__GATEWAY__LISTEN".to_owned(), format!("127.0.0.1:{port}")));
+            let name = format!("{command}-{number}");
+            self.gateways.push(Process::new(&name, &program(), &[command], &environment, self.folder.path()));
+            self.ports.push(port);
+        }
+    }
+
+    /// Starts all processes of Sealpost itself.
+    pub fn launch(&self) {
+        self.processes().for_each(Process::start);
+    }
+
+    async fn is_ready_or_has_ended(&self) -> bool {
+        for gateway in 0..self.gateways.len() {
+            let process = &self.gateways[gateway];
+            let ready = eventually("a gateway that is ready", async || {
+                if let Some(status) = process.ended() {
+                    let log = process.log_text();
+                    assert!(log.contains("cannot listen on"), "{} ended with {status}:\n{log}", process.name());
+                    return Some(false);
+                }
+                self.is_ready(gateway).await.then_some(true)
+            });
+            if !ready.await {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Waits until all gateways are ready.
+    pub async fn ready(&self) {
+        assert!(self.is_ready_or_has_ended().await, "a gateway ended");
+    }
+
+    pub async fn is_ready(&self, gateway: usize) -> bool {
+        let client = reqwest::Client::new();
+        let answer = client.get(format!("{}/readyz", self.url(gateway))).timeout(crate::PATIENCE).send().await;
+        answer.is_ok_and(|answer| answer.status() == 200)
+    }
+
+    /// `http://127.0.0.1:<port>`; the number wraps around, so that a case for two gateways also runs on one.
+    pub fn url(&self, gateway: usize) -> String {
+        format!("http://127.0.0.1:{}", self.ports[gateway % self.ports.len()])
+    }
+
+    /// Gateways and workers.
+    pub fn processes(&self) -> impl Iterator<Item = &Process> {
+        self.workers.iter().chain(&self.gateways)
+    }
+
+    pub fn process(&self, name: &str) -> &Process {
+        self.processes().find(|process| process.name() == name).unwrap_or_else(|| panic!("no process {name}"))
+    }
+
+    /// Gateways and workers whose names start so.
+    pub fn processes_named(&self, start: &str) -> impl Iterator<Item = &Process> {
+        self.processes().filter(move |process| process.name().starts_with(start))
+    }
+
+    pub fn nats(&self) -> &Process {
+        &self.services().nats
+    }
+
+    pub fn database(&self) -> &Database {
+        &self.services().database
+    }
+
+    /// Data of the embedded stack, store of NATS, and the logs of all.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn services(&self) -> &Services {
+        self.services.as_ref().expect("only a cluster has services")
+    }
+
+    /// Runs a command of the program on this stack's data; its output.
+    pub fn run(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(program());
+        without_own_settings(&mut command);
+        command.args(arguments).current_dir(self.folder.path());
+        let done = command.envs(self.environment.iter().map(|(name, value)| (name, value))).output().unwrap();
+        let errors = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success(), "sealpost {} ended with {}: {errors}", arguments.join(" "), done.status);
+        String::from_utf8(done.stdout).unwrap()
+    }
+
+    /// Waits until the workers are done with the log, and fails if they put anything aside.
+    pub async fn settle(&self) {
+        if let Some(services) = &self.services {
+            let url = format!("nats://127.0.0.1:{}", services.nats_port);
+            let streams = async_nats::jetstream::new(async_nats::connect(url).await.unwrap());
+            for name in ["persistence", "delivery"] {
+                eventually(&format!("the {name} workers to be done with the log"), async || {
+                    let stream = streams.get_stream("CHAT").await.ok()?;
+                    let consumer = stream.consumer_info(name).await.ok()?;
+                    (consumer.num_pending == 0 && consumer.num_ack_pending == 0).then_some(())
+                })
+                .await;
+            }
+            let dead = streams.get_stream("DEAD").await.unwrap().get_info().await.unwrap();
+            assert_eq!(dead.state.messages, 0, "{}", self.run(&["dead-letters", "list"]));
+        }
+        assert_eq!(self.run(&["dead-letters", "list"]).trim(), "there are no dead letters");
+    }
+
+    fn print_logs(&self) {
+        self.processes().for_each(Process::print_log);
+        if let Some(services) = &self.services {
+            services.nats.print_log();
+        }
+    }
+}
+
+async fn start_nats(folder: &Path) -> (Process, u16) {
+    let config = root().join("nats.conf");
+    // The configuration puts it into a setting: the quotes allow for spaces.
+    let store = ("NATS_STORE_DIR".to_owned(), format!("\"{}\"", folder.join("nats").display()));
+    for _ in 0..5 {
+        let port = free_port();
+        let arguments = ["-c", config.to_str().unwrap(), "-a", "127.0.0.1", "-p", &port.to_string()];
+        let nats = Process::new("nats", &nats_server(), &arguments, std::slice::from_ref(&store), folder);
+        nats.start();
+        let up = eventually("NATS", async || {
+            if nats.ended().is_some() {
+                return Some(false);
+            }
+            tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok().then_some(true)
+        });
+        if up.await {
+            return (nats, port);
+        }
+    }
+    panic!("NATS does not start: {}", std::fs::read_to_string(folder.join("nats.log")).unwrap_or_default());
+}
+
+impl Deref for Running {
+    type Target = Stack;
+    fn deref(&self) -> &Stack {
+        &self.0
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.print_logs();
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Cases that need a stack of their own: other settings, or an end.
+
+use sealpost_testing::{Form, Settings, Stack, User, check_history, eventually, files_with, unique};
+use serde_json::{Value, json};
+
+async fn an_expired_token_is_told_from_a_wrong_one(form: Form) {
+    let stack = Stack::start(form, Settings::default().set("SEALPOST__AUTH__ACCESS_TOKEN_SECONDS", 1)).await;
+    let ann = User::sign_up(&stack, 0, "ann").await;
+    eventually("the token to expire", async || {
+        (ann.get("/api/auth/me").await.body["type"] == "urn:sealpost:problem:token-expired").then_some(())
+    })
+    .await;
+    ann.get("/api/conversations").await.is_problem(401, "token-expired");
+    let refused = ann.connect().open().await.err().unwrap();
+    assert_eq!((refused.status, &refused.body["type"]), (401, &json!("urn:sealpost:problem:token-expired")));
+    let mut socket = ann.connect().without_token().open().await.unwrap();
+    socket.send(&json!({ "type": "authenticate", "token": ann.access_token })).await;
+    assert_eq!(socket.wait_for_type("error").await["problem"]["type"], "urn:sealpost:problem:token-expired");
+    assert_eq!(socket.wait_for_close().await, Some(4401));
+    let next = ann.api.post("/api/auth/refresh", &json!({ "refresh_token": ann.refresh_token })).await.ok(200);
+    let token = next["access_token"].as_str().unwrap();
+    // It may have expired on the way, but it is another one.
+    let reply = ann.api.request("GET", "/api/auth/me", Some(token), &Value::Null).await;
+    assert!(reply.status == 200 || reply.body["type"] == "urn:sealpost:problem:token-expired", "{reply}");
+    assert_ne!(token, ann.access_token);
+}
+
+#[tokio::test]
+async fn an_expired_token_is_told_from_a_wrong_one_embedded() {
+    an_expired_token_is_told_from_a_wrong_one(Form::Embedded).await;
+}
+
+#[tokio::test]
+async fn an_expired_token_is_told_from_a_wrong_one_cluster() {
+    an_expired_token_is_told_from_a_wrong_one(Form::Cluster).await;
+}
+
+async fn a_graceful_restart_finds_everything(form: Form) {
+    let stack = Stack::start(form, Settings::default()).await;
+    let (ann, bob) = (User::sign_up(&stack, 0, "ann").await, User::sign_up(&stack, 1, "bob").await);
+    let group = ann.group(&[&bob]).await;
+    let (mut to_ann, mut to_bob) = (ann.socket().await, bob.socket().await);
+    for number in 0..20 {
+        to_ann.say(&group, &format!("m-{number}"), &format!("{number}")).await;
+    }
+    let mut last = sealpost_testing::message(&group, "last", "just before");
+    last["ack"] = json!("accepted");
+    to_bob.send(&last).await;
+    to_bob.wait_for_type("message_ack").await;
+    let before = ann.history(&group).await;
+    stack.processes().for_each(sealpost_testing::Process::ask_to_stop);
+    for socket in [&mut to_ann, &mut to_bob] {
+        assert_eq!(socket.wait_for_close().await, Some(1001));
+    }
+    for process in stack.processes() {
+        let status = process.wait_for_end();
+        assert_eq!(status.code(), Some(0), "{} ended with {status}", process.name());
+    }
+    stack.launch();
+    stack.ready().await;
+    assert_eq!(before.len(), 21);
+    assert_eq!(ann.history(&group).await, before);
+    assert_eq!(ann.get(&format!("/api/conversations/{group}")).await.ok(200)["conversation"]["title"], "A group");
+    let mut back = bob.connect().view(to_bob.view).resume().await.unwrap();
+    let ack = back.say(&group, "new", "numbering goes on").await;
+    assert_eq!(ack["seq"], before.last().unwrap().seq + 1);
+    // A repeat is known from before the restart.
+    let repeat = json!({ "client_message_id": "m-0", "text": "0", "retry": true });
+    let repeat = ann.post(&format!("/api/conversations/{group}/messages"), repeat).await.ok(200);
+    assert_eq!(repeat["seq"], before[0].seq);
+    check_history(&ann, &group, &mut []).await;
+    stack.settle().await;
+}
+
+#[tokio::test]
+async fn a_graceful_restart_finds_everything_embedded() {
+    a_graceful_restart_finds_everything(Form::Embedded).await;
+}
+
+#[tokio::test]
+async fn a_graceful_restart_finds_everything_cluster() {
+    a_graceful_restart_finds_everything(Form::Cluster).await;
+}
+
+/// A text that no part but gateways and clients may see, in no form that a search finds.
+async fn plaintext_is_nowhere(form: Form) {
+    let stack = Stack::start(form, Settings::default().own_postgres().set("RUST_LOG", "debug")).await;
+    let (ann, bob) = (User::sign_up(&stack, 0, "ann").await, User::sign_up(&stack, 1, "bob").await);
+    let (text, title) = (unique("canary-text-"), unique("canary-title-"));
+    let body = json!({ "kind": "group", "participants": [bob.id], "title": title });
+    let group = ann.post("/api/conversations", body).await.ok(201)["id"].as_str().unwrap().to_owned();
+    let (mut to_ann, mut to_bob) = (ann.socket().await, bob.socket().await);
+    for number in 0..10 {
+        to_ann.say(&group, &format!("m-{number}"), &text).await;
+    }
+    to_bob.wait_for("the text", |frame| frame["text"] == text.as_str()).await;
+    // Ways on which a text might get into a log: it is refused, repeated, or part of what cannot be read.
+    to_ann.refused(&json!({ "type": "message", "conversation_id": group, "text": text, "wrong": text })).await;
+    to_ann.refused(&json!({ "type": text })).await;
+    ann.say(&group, "m-0", &format!("{text} otherwise")).await.is_problem(409, "client-message-id-reused");
+    ann.post(&format!("/api/conversations/{group}/messages"), json!({ "text": text })).await.is_problem(422, "invalid");
+    assert_eq!(bob.history(&group).await[0].text.as_ref(), Some(&text));
+    assert_eq!(bob.get(&format!("/api/conversations/{group}")).await.ok(200)["conversation"]["title"], title);
+    stack.settle().await;
+
+    let secrets = [&text, &title, &ann.password, &ann.access_token, &ann.refresh_token];
+    let dump = if form == Form::Cluster { stack.database().dump().await } else { String::new() };
+    // That the search finds what is there.
+    assert!(form == Form::Embedded || dump.contains(&ann.username));
+    assert!(!files_with(stack.folder(), ann.username.as_bytes()).is_empty() || form == Form::Cluster);
+    assert!(!files_with(stack.folder(), group.replace('-', "").as_bytes()).is_empty());
+    for secret in secrets {
+        assert!(!dump.contains(secret), "{secret} is in the database");
+        assert_eq!(files_with(stack.folder(), secret.as_bytes()), Vec::<std::path::PathBuf>::new(), "{secret}");
+        if form == Form::Cluster {
+            let files = files_with(stack.database().folder(), secret.as_bytes());
+            assert_eq!(files, Vec::<std::path::PathBuf>::new(), "{secret}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn plaintext_is_nowhere_embedded() {
+    plaintext_is_nowhere(Form::Embedded).await;
+}
+
+#[tokio::test]
+async fn plaintext_is_nowhere_cluster() {
+    plaintext_is_nowhere(Form::Cluster).await;
+}

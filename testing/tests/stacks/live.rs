@@ -1,0 +1,50 @@
+//! Readers that cannot keep up.
+
+use sealpost_testing::{Stack, User, message};
+use serde_json::json;
+
+/// More than what fits into the connection's queue and all the buffers on the way.
+const MESSAGES: u64 = 700;
+
+pub async fn a_slow_reader_is_closed_and_comes_back_to_everything(stack: &Stack) {
+    let (ann, bob) = (User::sign_up(stack, 0, "ann").await, User::sign_up(stack, 1, "bob").await);
+    let eve = User::sign_up(stack, 1, "eve").await;
+    let group = ann.group(&[&bob, &eve]).await;
+    let mut slow = bob.connect().receive_buffer(4096).open().await.unwrap();
+    slow.ready().await;
+    let (mut to_ann, mut to_eve) = (ann.socket().await, eve.socket().await);
+    let filler = "x".repeat(16_000);
+    let sending = async {
+        let (mut sent, mut acked) = (0, 0);
+        while acked < MESSAGES {
+            if sent < MESSAGES && sent < acked + 32 {
+                let mut frame = message(&group, &format!("m-{sent}"), &filler);
+                frame["ack"] = json!("accepted");
+                to_ann.send(&frame).await;
+                sent += 1;
+                continue;
+            }
+            let frame = to_ann.frame().await;
+            assert_ne!(frame["type"], "error", "{frame}");
+            acked += u64::from(frame["type"] == "message_ack");
+        }
+    };
+    // Others are not kept waiting.
+    let head = MESSAGES + 2;
+    tokio::join!(sending, to_eve.wait_for_seq(&group, head));
+    assert_eq!(slow.wait_for_close().await, Some(4008));
+    assert!(slow.view.seq(&group) < head, "it was not slow at all");
+
+    let mut back = bob.connect().view(slow.view).resume().await.unwrap();
+    // In steps, because a resume sends no more than the configured number of events.
+    while back.view.seq(&group) < head {
+        back = bob.connect().view(back.view).resume().await.unwrap();
+    }
+    let seen = back.view.messages(&group);
+    let history = bob.history(&group).await;
+    assert_eq!(history.len() as u64, MESSAGES);
+    let known: std::collections::HashSet<_> = seen.iter().map(|message| message.seq).collect();
+    assert!(history.iter().filter(|message| known.contains(&message.seq)).eq(&seen), "seen otherwise than it is");
+    ann.say(&group, "last", "live again").await.ok(201);
+    back.wait_for("live events", |frame| frame["client_message_id"] == "last").await;
+}

@@ -1,0 +1,80 @@
+//! The same cases on both stacks: what a client may rely on does not depend on how Sealpost is run.
+//!
+//! Cases share a running stack ([`sealpost_testing::shared`]) and keep apart by having users of their own; those in [`alone`] need a
+//! stack of their own. After each case the event log must be worked off, with no dead letters.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod alone;
+mod bad_input;
+mod conversations;
+mod live;
+mod messages;
+mod operations;
+mod resume;
+mod roles;
+mod security;
+mod tour;
+
+macro_rules! on_both_stacks {
+    ($($area:ident: $($case:ident)*;)*) => {
+        mod embedded { on_both_stacks!(@form Embedded: $($area: $($case)*;)*); }
+        mod cluster { on_both_stacks!(@form Cluster: $($area: $($case)*;)*); }
+    };
+    (@form $form:ident: $($area:ident: $($case:ident)*;)*) => {
+        $(mod $area {
+            $(#[tokio::test]
+            async fn $case() {
+                let stack = sealpost_testing::shared(sealpost_testing::Form::$form).await;
+                crate::$area::$case(&stack).await;
+                stack.settle().await;
+            })*
+        })*
+    };
+}
+
+on_both_stacks! {
+    tour:
+        two_people_talk;
+    conversations:
+        two_dms_between_the_same_two_are_one
+        racing_dms_are_one
+        a_new_participant_sees_what_comes_on_an_open_socket
+        a_removed_participant_gets_nothing_more
+        racing_messages_of_a_removed_participant_get_no_later_seq
+        a_deleted_conversation_is_gone_for_everybody
+        both_ends_read_one_order;
+    messages:
+        an_accepted_message_is_in_the_history_at_once
+        fifty_sends_of_one_message_are_one_message
+        a_used_client_message_id_is_not_taken_for_another_text
+        a_deleted_message_shows_no_text
+        pages_of_history_join_without_a_hole
+        read_marks_only_rise;
+    roles:
+        each_role_may_do_what_the_table_says
+        what_you_may_not_see_is_not_found
+        the_last_owner_stays;
+    bad_input:
+        each_mistake_over_rest_has_its_own_problem
+        each_mistake_over_the_socket_has_its_own_problem
+        a_seq_out_of_range_is_refused_everywhere
+        hostile_bodies_get_an_answer
+        hostile_frames_get_an_error_or_a_close;
+    security:
+        tokens_are_checked_everywhere
+        a_token_in_the_address_is_refused
+        foreign_origins_are_refused
+        three_ways_to_authenticate_a_socket
+        a_silent_connection_is_closed
+        signing_out_closes_the_sockets_of_that_session_only
+        refresh_tokens_are_good_for_one_successor;
+    live:
+        a_slow_reader_is_closed_and_comes_back_to_everything;
+    resume:
+        a_resume_brings_exactly_what_was_missed
+        a_cursor_in_the_first_frame_resumes
+        beyond_the_limit_a_gap_frame_says_what_is_left_out;
+    operations:
+        the_operators_pages_answer;
+}

@@ -1,0 +1,108 @@
+//! Who may do what.
+
+use sealpost_testing::{Stack, User, message};
+use serde_json::json;
+
+/// Role, and the status of: posting, renaming, adding a member, removing a member, deleting another's message, naming an admin, deleting
+/// the conversation.
+const TABLE: [(&str, [u16; 7]); 4] = [
+    ("reader", [403, 403, 403, 403, 403, 403, 403]),
+    ("member", [201, 403, 403, 403, 403, 403, 403]),
+    ("admin", [201, 200, 200, 204, 204, 403, 403]),
+    ("owner", [201, 200, 200, 204, 204, 200, 204]),
+];
+
+pub async fn each_role_may_do_what_the_table_says(stack: &Stack) {
+    let (ann, bob) = (User::sign_up(stack, 0, "ann").await, User::sign_up(stack, 1, "bob").await);
+    let eve = User::sign_up(stack, 0, "eve").await;
+    for (role, expected) in TABLE {
+        let group = ann.group(&[&bob]).await;
+        ann.add(&group, &bob, role).await.ok(200);
+        let path = format!("/api/conversations/{group}");
+        let theirs = ann.say(&group, "m-1", "ann's").await.ok(201)["message_id"].as_str().unwrap().to_owned();
+        stack.settle().await;
+        let replies = [
+            bob.say(&group, "b-1", "bob's").await,
+            bob.request("PATCH", &path, json!({ "title": "Bob's group" })).await,
+            bob.add(&group, &eve, "member").await,
+            {
+                // So that there is somebody to remove, whatever bob may do.
+                ann.add(&group, &eve, "member").await.ok(200);
+                bob.remove(&group, &eve).await
+            },
+            bob.delete(&format!("/api/messages/{theirs}")).await,
+            bob.add(&group, &eve, "admin").await,
+            bob.delete(&path).await,
+        ];
+        for (reply, status) in replies.iter().zip(expected) {
+            assert_eq!(reply.status, status, "as {role}: {reply}");
+            if status == 403 {
+                reply.is_problem(403, "forbidden");
+            }
+        }
+    }
+}
+
+pub async fn what_you_may_not_see_is_not_found(stack: &Stack) {
+    let (ann, bob) = (User::sign_up(stack, 0, "ann").await, User::sign_up(stack, 1, "bob").await);
+    let eve = User::sign_up(stack, 1, "eve").await;
+    let dm = ann.dm(&bob).await;
+    let (mut to_eve, mut to_bob) = (eve.socket().await, bob.socket().await);
+    let message_id = ann.say(&dm, "m-1", "not for eve").await.ok(201)["message_id"].as_str().unwrap().to_owned();
+    stack.settle().await;
+    let conversation = format!("/api/conversations/{dm}");
+    let messages = format!("{conversation}/messages");
+    let one = format!("{messages}/{message_id}");
+    let asked = [
+        ("GET", conversation.clone(), json!(null)),
+        ("PATCH", conversation.clone(), json!({ "title": "mine" })),
+        ("DELETE", conversation.clone(), json!(null)),
+        ("GET", messages.clone(), json!(null)),
+        ("POST", messages, json!({ "client_message_id": "e-1", "text": "hello" })),
+        ("GET", one, json!(null)),
+        ("GET", format!("/api/messages/{message_id}"), json!(null)),
+        ("DELETE", format!("/api/messages/{message_id}"), json!(null)),
+        ("PUT", format!("{conversation}/read"), json!({ "seq": 1 })),
+        ("PUT", format!("{conversation}/participants/{}", eve.id), json!({ "role": "owner" })),
+        ("DELETE", format!("{conversation}/participants/{}", bob.id), json!(null)),
+    ];
+    for (method, path, body) in asked {
+        let foreign = eve.request(method, &path, body.clone()).await;
+        foreign.is_problem(404, "not-found");
+        // Word for word the answer to what does not exist.
+        let nothing = uuid::Uuid::now_v7().to_string();
+        let missing = eve.request(method, &path.replace(&dm, &nothing).replace(&message_id, &nothing), body).await;
+        assert_eq!(missing.text, foreign.text, "{missing}");
+    }
+    for frame in [message(&dm, "e-2", "hello"), json!({ "type": "message_read", "conversation_id": dm, "seq": 1 })] {
+        assert_eq!(to_eve.refused(&frame).await["type"], "urn:sealpost:problem:not-found");
+    }
+    // A cursor shows nothing either.
+    let cursor = json!({ "type": "resume", "cursor": { dm.clone(): 0 } });
+    let mut resuming = eve.connect().path("/ws?resume=true").open().await.unwrap();
+    resuming.ready().await;
+    resuming.send(&cursor).await;
+    assert_eq!(resuming.wait_for_type("resumed").await["events"], 0);
+
+    let last = ann.say(&dm, "m-2", "nor this").await.ok(201)["seq"].as_u64().unwrap();
+    to_bob.wait_for_seq(&dm, last).await;
+    for socket in [&mut to_eve, &mut resuming] {
+        socket.ping().await;
+        assert!(socket.view.events(&dm).is_empty());
+    }
+    assert_eq!(eve.get("/api/conversations").await.ok(200)["conversations"], json!([]));
+    assert_eq!(ann.history(&dm).await.len(), 2, "eve wrote or deleted something");
+}
+
+pub async fn the_last_owner_stays(stack: &Stack) {
+    let (ann, bob) = (User::sign_up(stack, 0, "ann").await, User::sign_up(stack, 1, "bob").await);
+    let group = ann.group(&[&bob]).await;
+    ann.remove(&group, &ann).await.is_problem(409, "last-owner");
+    ann.add(&group, &ann, "member").await.is_problem(409, "last-owner");
+    ann.add(&group, &bob, "owner").await.ok(200);
+    ann.remove(&group, &ann).await.ok(204);
+    ann.get(&format!("/api/conversations/{group}")).await.is_problem(404, "not-found");
+    bob.remove(&group, &bob).await.is_problem(409, "last-owner");
+    let dm = ann.dm(&bob).await;
+    ann.remove(&dm, &ann).await.is_problem(422, "invalid");
+}
