@@ -18,6 +18,7 @@
 //! An access token of an ended session stays good for REST until it expires; its WebSockets are closed at once.
 
 mod config;
+mod hashing;
 mod me;
 mod password_rules;
 mod passwords;
