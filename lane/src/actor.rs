@@ -22,6 +22,9 @@ use crate::registry::{Inner, Opened};
 use crate::unstored::Unstored;
 use crate::{Appended, Draft, Fold, LaneError, Progress, Waiter};
 
+/// Notices that wait for their events, per lane; what does not fit is made up for by asking the store.
+const MAX_EARLY_NOTICES: usize = 64;
+
 pub(crate) enum Command {
     Append(Item),
     Fold(oneshot::Sender<Fold>),
@@ -83,6 +86,7 @@ pub(crate) struct Actor {
     queue: VecDeque<Item>,
     batch: Option<Batch>,
     unstored: Unstored,
+    early_notices: Vec<Notice>,
     /// Records that the log has lost, to be appended again before anything new.
     replay: VecDeque<Arc<EventRecord>>,
     /// The log must be looked at before the next append; `Some(true)`: back to the oldest unstored event.
@@ -120,6 +124,7 @@ impl Actor {
             queue: VecDeque::new(),
             batch: None,
             unstored,
+            early_notices: Vec::new(),
             replay: VecDeque::new(),
             behind: None,
             retry_at: None,
@@ -201,6 +206,25 @@ impl Actor {
     }
 
     fn on_notice(&mut self, notice: Notice) {
+        let last = match notice {
+            Notice::Stored(range) => range.last,
+            Notice::Voided(void) => void.seq,
+        };
+        // The store can be faster than the log's answer to us.
+        if last > self.head && self.early_notices.len() < MAX_EARLY_NOTICES {
+            self.early_notices.push(notice);
+        }
+        self.apply(notice);
+    }
+
+    /// Looks again at notices that came before the events they speak of.
+    fn apply_early_notices(&mut self) {
+        for notice in std::mem::take(&mut self.early_notices) {
+            self.on_notice(notice);
+        }
+    }
+
+    fn apply(&mut self, notice: Notice) {
         match notice {
             Notice::Stored(range) => self.unstored.stored(range.first, range.last),
             Notice::Voided(void) => self.unstored.voided(void.seq, void.original_id, void.original_seq),
@@ -284,7 +308,7 @@ impl Actor {
         }
         if let Some(record) = self.replay.front() {
             let record = Arc::clone(record);
-            let append = self.append_of(&record);
+            let append = self.append_of(&EventRecord { replayed_at: Some(self.head), ..(*record).clone() });
             let log = Arc::clone(&self.inner.reader.log);
             let done = async move {
                 let answer = log.append(append).await.map(|appended| appended.position);
@@ -401,7 +425,7 @@ impl Actor {
     fn on_append_error(&mut self, error: &AppendError) {
         metrics::counter!("sealpost_lane_append_errors_total", "kind" => kind_of(error)).increment(1);
         if matches!(error, AppendError::Conflict) {
-            self.behind = Some(self.behind.unwrap_or(false));
+            self.behind = Some(self.behind.unwrap_or(false) || !self.replay.is_empty());
         } else {
             tracing::warn!(conversation = %self.id, %error, attempt = self.failures, "append failed: trying again");
             self.back_off();
@@ -547,6 +571,7 @@ impl Actor {
             }
             self.unstored.insert(Arc::clone(event), waiter);
         }
+        self.apply_early_notices();
     }
 
     /// Takes over what others appended, finds out what became of the batch, and what the log has lost.
@@ -565,7 +590,9 @@ impl Actor {
                 self.take_over(event);
             }
         }
-        for record in &tail.records {
+        let mut records: Vec<_> = tail.records.iter().collect();
+        records.sort_by_key(|record| record.first);
+        for record in records {
             self.take_over_record(record);
         }
         if self.head < log_head {
@@ -581,6 +608,7 @@ impl Actor {
             tracing::warn!(conversation = %self.id, records = self.replay.len(), head = %self.head,
                 "the event log has lost its tail: appending it again");
         }
+        self.apply_early_notices();
         // What is still on its way is numbered anew behind what was found.
         if let Some(batch) = self.batch.take() {
             for item in batch.items.into_iter().rev() {

@@ -1,6 +1,6 @@
 //! Reads a conversation's events from wherever they are: the store, and the end of the log that is not stored yet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use sea_orm::{ColumnTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
@@ -16,7 +16,7 @@ const MAX_WALK: usize = 20_000;
 /// The end of a conversation as the log has it.
 #[derive(Clone, Debug, Default)]
 pub struct Tail {
-    /// Newest record: its position and its last seq.
+    /// Newest record: its position, and the highest seq given away by then.
     pub last: Option<(Position, Seq)>,
     /// Records that hold events after the asked-for seq, oldest first.
     pub records: Vec<Arc<EventRecord>>,
@@ -66,18 +66,21 @@ impl Reader {
     async fn walk(&self, conversation: ConversationId, after: Seq, max: usize) -> Result<Tail, LaneError> {
         let subject = subject_of(conversation)?;
         let mut tail = Tail::default();
+        let mut seen = HashSet::new();
         let mut next = self.log.last(&subject).await?;
         while let Some(raw) = next.take() {
             let record = EventRecord::decode(&raw.payload).map_err(|error| LaneError::Corrupt(error.to_string()))?;
             if record.conversation_id() != Some(conversation) {
                 return Err(LaneError::Corrupt(format!("record {} is of another conversation", raw.position.0)));
             }
-            tail.last.get_or_insert((raw.position, record.last));
-            let (first, last, previous) = (record.first, record.last, record.previous);
-            if last > after {
+            let (_, head) = *tail.last.get_or_insert((raw.position, record.head()));
+            let previous = record.previous;
+            seen.extend(record.events.iter().map(|event| event.seq).filter(|seq| (after.next()..=head).contains(seq)));
+            if record.last > after {
                 tail.records.push(Arc::new(record));
             }
-            if first <= after.next() {
+            // Records that were appended again may stand behind later ones, so what counts is whether all are there.
+            if seen.len() as u64 == head.0.saturating_sub(after.0) {
                 tail.reaches = true;
                 break;
             }

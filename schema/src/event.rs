@@ -91,6 +91,10 @@ pub struct EventRecord {
     pub previous: u64,
     pub first: Seq,
     pub last: Seq,
+    /// Only in a record that was lost by the log and appended again: the highest seq given away by then, which may stand before this
+    /// record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replayed_at: Option<Seq>,
     /// Consecutive, `first` to `last`, all of one conversation.
     pub events: Vec<Arc<Event>>,
 }
@@ -118,8 +122,14 @@ impl EventRecord {
 
     /// `events` must be consecutive events of one conversation; `None` if they are not, or if there are none.
     pub fn new(previous: u64, events: Vec<Arc<Event>>) -> Option<Self> {
-        let record = Self { v: Self::VERSION, previous, first: events.first()?.seq, last: events.last()?.seq, events };
+        let (first, last) = (events.first()?.seq, events.last()?.seq);
+        let record = Self { v: Self::VERSION, previous, first, last, replayed_at: None, events };
         record.is_consistent().then_some(record)
+    }
+
+    /// The highest seq given away when this record was appended.
+    pub fn head(&self) -> Seq {
+        self.replayed_at.map_or(self.last, |head| head.max(self.last))
     }
 
     pub fn conversation_id(&self) -> Option<ConversationId> {

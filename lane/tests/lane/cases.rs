@@ -297,3 +297,19 @@ async fn an_idle_lane_goes_and_comes_back() {
     }
     assert_eq!(world.send(&lanes, "b").await.unwrap().event.seq, Seq(2));
 }
+
+#[tokio::test]
+async fn a_stored_notice_that_is_faster_than_the_logs_answer_counts() {
+    let world = World::new().await;
+    let lanes = world.lanes();
+    world.send(&lanes, "a").await.unwrap();
+    lanes.stored(&StoredNotice {
+        stored: vec![StoredRange { conversation_id: world.conversation, first: Seq(2), last: Seq(2) }],
+        voided: Vec::new(),
+    });
+    // The lane hears it before the next draft gets its number.
+    lanes.fold(world.conversation).await.unwrap();
+    let mut progress = world.follow(&lanes, world.draft("b")).await;
+    assert!(matches!(progress.recv().await, Some(Progress::Accepted { stored: false, .. })));
+    assert!(matches!(progress.recv().await, Some(Progress::Stored)));
+}
