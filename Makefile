@@ -13,7 +13,7 @@ run: ## start Sealpost alone on this machine, no other services (builds first; t
 test: lint tools ## everything a change must pass: format, lints, directions, tests, OpenAPI drift
 	.ci/directions
 	tools/with-services cargo test --workspace --locked
-	cargo run --quiet --locked -- openapi --out openapi --check
+	$${CARGO_TARGET_DIR:-target}/debug/sealpost openapi --out openapi --check
 
 lint: ## formatting and lints; any warning is an error
 	cargo fmt --all --check
