@@ -1,0 +1,223 @@
+//! What goes into the next record, who is told what about it, and who has waited too long.
+
+use std::sync::Arc;
+
+use futures_util::future::FutureExt as _;
+use sealpost_schema::{Event, EventRecord, Seq};
+use tokio::time::Instant;
+
+use super::{Actor, Batch, Command, Item};
+use crate::{Appended, Draft, LaneError, Progress, Waiter};
+
+impl Actor {
+    /// Says no to everybody who still waits for a number.
+    pub(super) fn finish(mut self) {
+        self.commands.close();
+        while let Ok(command) = self.commands.try_recv() {
+            if let Command::Append(item) = command {
+                self.queue.push_back(item);
+            }
+        }
+        for item in self.queue.drain(..) {
+            item.finish(Progress::Failed(LaneError::Unavailable("the server is stopping".to_owned())));
+        }
+        for item in self.batch.take().into_iter().flat_map(|batch| batch.items) {
+            item.finish(Progress::Failed(LaneError::OutcomeUnknown));
+        }
+    }
+
+    /// Answers those who have waited for the log for too long. What is on its way stays on its way.
+    pub(super) fn expire_waiting(&mut self, now: Instant) {
+        while self.queue.front().is_some_and(|item| item.deadline <= now) {
+            if let Some(item) = self.queue.pop_front() {
+                let reason = "the event log does not answer, or the store is too far behind; nothing was taken";
+                item.finish(Progress::Failed(LaneError::Unavailable(reason.to_owned())));
+            }
+        }
+        if self.log_work.is_none() {
+            self.release_unsent(now);
+        }
+        if let Some(batch) = &mut self.batch {
+            for item in batch.items.iter_mut().filter(|item| item.deadline <= now) {
+                if let Some(mut waiter) = item.waiter.take() {
+                    waiter(Progress::Failed(LaneError::OutcomeUnknown));
+                }
+            }
+        }
+    }
+
+    /// Drops items whose time is up from a batch that certainly is not in the log.
+    pub(super) fn release_unsent(&mut self, now: Instant) {
+        if self.batch.as_ref().is_none_or(|batch| batch.uncertain || batch.items.iter().all(|item| item.deadline > now))
+        {
+            return;
+        }
+        for item in self.batch.take().into_iter().flat_map(|batch| batch.items).rev() {
+            if item.deadline <= now {
+                item.finish(Progress::Failed(LaneError::Unavailable("the event log is not reachable".to_owned())));
+            } else {
+                self.queue.push_front(item);
+            }
+        }
+    }
+
+    /// Numbers what is waiting. Rights and doubles are checked here, where everything before is known.
+    pub(super) fn build_batch(&mut self) {
+        let config = self.inner.config.clone();
+        let total = self.inner.unstored_total.load(std::sync::atomic::Ordering::Relaxed);
+        if self.unstored.len() >= config.max_unstored || total >= config.max_unstored_total {
+            return;
+        }
+        let mut items: Vec<Item> = Vec::new();
+        let mut bytes = 0;
+        while let Some(item) = self.queue.pop_front() {
+            bytes += size_of(&item.draft);
+            if !items.is_empty() && (items.len() >= config.max_record_events || bytes > config.max_record_bytes) {
+                self.queue.push_front(item);
+                break;
+            }
+            if let Some(item) = self.admit(item, &mut items) {
+                items.push(item);
+            }
+        }
+        self.batch = self.number(items);
+    }
+
+    /// The item, if it is to be appended; else it has been answered, or waits for an answer elsewhere.
+    pub(super) fn admit(&mut self, mut item: Item, items: &mut [Item]) -> Option<Item> {
+        let draft = &item.draft;
+        if let Some(seq) = self.known.find(draft.id, draft.sender_id, &draft.body) {
+            self.answer_again(item, seq);
+            return None;
+        }
+        if let Err(error) = self.fold.check(draft) {
+            item.finish(Progress::Failed(error));
+            return None;
+        }
+        if let Some(first) = items.iter_mut().find(|first| is_same(&first.draft, draft)) {
+            let waiter = item.waiter.take().map(as_duplicate);
+            first.waiter = join(first.waiter.take(), waiter);
+            return None;
+        }
+        Some(item)
+    }
+
+    /// The draft repeats event `seq`: its sender gets that one.
+    pub(super) fn answer_again(&mut self, mut item: Item, seq: Seq) {
+        if let Some(event) = self.unstored.get(seq).cloned() {
+            if let Some(mut waiter) = item.waiter.take() {
+                waiter(Progress::Accepted {
+                    appended: Appended { event: Arc::clone(&event), duplicate: true },
+                    stored: false,
+                });
+                let first = self.unstored.take(seq).and_then(|(_, first)| first);
+                self.unstored.insert(event, join(first, Some(waiter)));
+            }
+            return;
+        }
+        let (reader, id) = (self.inner.reader.clone(), self.id);
+        self.lookups.push(async move { (reader.event_at(id, seq).await, item) }.boxed());
+    }
+
+    pub(super) fn on_lookup(&mut self, found: Result<Option<(Arc<Event>, bool)>, LaneError>, mut item: Item) {
+        match found {
+            Ok(Some((event, stored))) => {
+                let Some(mut waiter) = item.waiter.take() else { return };
+                waiter(Progress::Accepted {
+                    appended: Appended { event: Arc::clone(&event), duplicate: true },
+                    stored,
+                });
+                if !stored {
+                    let first = self.unstored.take(event.seq).and_then(|(_, first)| first);
+                    self.unstored.insert(event, join(first, Some(waiter)));
+                }
+            }
+            Ok(None) => item.finish(Progress::Failed(LaneError::OutcomeUnknown)),
+            Err(error) => item.finish(Progress::Failed(error)),
+        }
+    }
+
+    pub(super) fn number(&self, items: Vec<Item>) -> Option<Batch> {
+        let events = items
+            .iter()
+            .zip(self.head.0 + 1..)
+            .map(|(item, seq)| {
+                Arc::new(Event {
+                    id: item.draft.id,
+                    conversation_id: self.id,
+                    seq: Seq(seq),
+                    sender_id: item.draft.sender_id,
+                    created_at: item.draft.created_at,
+                    body: item.draft.body.clone(),
+                })
+            })
+            .collect();
+        let record = Arc::new(EventRecord::new(self.position.0, events)?);
+        Some(Batch { items, record, uncertain: false })
+    }
+
+    /// The log has the batch, as it was numbered.
+    pub(super) fn accept(&mut self, batch: Batch) {
+        let now = self.inner.clock.now();
+        metrics::counter!("sealpost_lane_events_total").increment(batch.items.len() as u64);
+        metrics::counter!("sealpost_lane_records_total").increment(1);
+        self.head = batch.record.last;
+        if let Some(observer) = &self.inner.observer {
+            observer.appended(&batch.record);
+        }
+        for (mut item, event) in batch.items.into_iter().zip(&batch.record.events) {
+            self.fold.apply(event);
+            self.known.insert(event, now);
+            let mut waiter = item.waiter.take();
+            if let Some(waiter) = &mut waiter {
+                let appended = Appended { event: Arc::clone(event), duplicate: false };
+                waiter(Progress::Accepted { appended, stored: false });
+            }
+            self.unstored.insert(Arc::clone(event), waiter);
+        }
+        self.apply_early_notices();
+    }
+}
+
+/// Content bytes that a draft adds to a record, roughly.
+fn size_of(draft: &Draft) -> usize {
+    use sealpost_schema::EventBody::{ConversationChanged, MessagePosted};
+    300 + match &draft.body {
+        MessagePosted { sealed, .. } => sealed.len(),
+        ConversationChanged { sealed_title } => sealed_title.as_ref().map_or(0, String::len),
+        _ => 0,
+    }
+}
+
+fn is_same(one: &Draft, other: &Draft) -> bool {
+    use sealpost_schema::EventBody::MessagePosted;
+    match (&one.body, &other.body) {
+        (MessagePosted { client_message_id: a, .. }, MessagePosted { client_message_id: b, .. }) => {
+            one.sender_id == other.sender_id && a == b
+        }
+        _ => one.id == other.id,
+    }
+}
+
+/// A waiter that is told it repeats somebody else's draft.
+fn as_duplicate(mut waiter: Waiter) -> Waiter {
+    Box::new(move |progress| {
+        waiter(match progress {
+            Progress::Accepted { appended, stored } => {
+                Progress::Accepted { appended: Appended { duplicate: true, ..appended }, stored }
+            }
+            other => other,
+        });
+    })
+}
+
+/// Both are told.
+fn join(one: Option<Waiter>, other: Option<Waiter>) -> Option<Waiter> {
+    match (one, other) {
+        (Some(mut one), Some(mut other)) => Some(Box::new(move |progress| {
+            one(progress.clone());
+            other(progress);
+        })),
+        (one, other) => one.or(other),
+    }
+}
