@@ -110,6 +110,20 @@ impl Load {
     }
 }
 
+impl Sent {
+    /// For the output of a test: what its faults did to the sender.
+    pub fn print(&self) {
+        eprintln!(
+            "{} acknowledged ({} before they were stored), {} refused, {} times unknown, {} reconnects",
+            self.acks.len(),
+            self.acks_before_stored,
+            self.refused.len(),
+            self.unknown,
+            self.reconnects
+        );
+    }
+}
+
 struct Sender {
     name: String,
     user: User,

@@ -35,7 +35,7 @@ struct Services {
     database: Database,
 }
 
-/// A stack in the hands of a test: prints the logs if the test fails.
+/// A stack in the hands of a test: prints the logs if the test fails, or if `SEALPOST_TEST_LOGS` is set.
 pub struct Running(pub(crate) Arc<Stack>);
 
 impl Stack {
@@ -159,6 +159,24 @@ impl Stack {
         &self.services().nats
     }
 
+    /// A copy of the broker's files as they are now.
+    pub fn copy_broker(&self) -> TempDir {
+        let copy = tempfile::Builder::new().prefix("older.").tempdir_in(self.folder()).unwrap();
+        // Nothing moves while it is being copied.
+        self.nats().freeze();
+        copy_folder(&self.folder().join("nats"), &copy.path().join("nats"));
+        self.nats().thaw();
+        copy
+    }
+
+    /// Puts a copy in place of the broker's files; it must not run.
+    pub fn bring_back_broker(&self, older: TempDir) {
+        let store = self.folder().join("nats");
+        std::fs::remove_dir_all(&store).unwrap();
+        std::fs::rename(older.path().join("nats"), &store).unwrap();
+        drop(older);
+    }
+
     pub fn database(&self) -> &Database {
         &self.services().database
     }
@@ -210,6 +228,19 @@ impl Stack {
     }
 }
 
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
 async fn start_nats(folder: &Path) -> (Process, u16) {
     let config = root().join("nats.conf");
     // The configuration puts it into a setting: the quotes allow for spaces.
@@ -241,7 +272,7 @@ impl Deref for Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if std::thread::panicking() || std::env::var_os("SEALPOST_TEST_LOGS").is_some() {
             self.0.print_logs();
         }
     }

@@ -1,6 +1,6 @@
 //! The database or the broker away for a while.
 
-use sealpost_testing::{Form, Process, Stack, User, check_history, eventually, message};
+use sealpost_testing::{Form, Process, Sent, Stack, User, check_history, eventually, message};
 use serde_json::json;
 
 use crate::{Scene, progress, settings};
@@ -59,6 +59,7 @@ async fn nothing_is_lost_or_double_when_nats_crashes() {
     }
     stack.settle().await;
     check_history(&scene.ann, &scene.group, &mut sent).await;
+    sent.iter().for_each(Sent::print);
 }
 
 /// A removal that was decided while the broker was away takes effect by itself when it is back.
@@ -115,4 +116,22 @@ async fn acks_tell_the_truth_while_no_worker_stores() {
     }
     stack.settle().await;
     check_history(&scene.bob, &scene.group, &mut []).await;
+}
+
+/// What is stored while a gateway comes up, or comes back to the broker, is not left to a time-out.
+#[tokio::test]
+async fn a_gateway_that_comes_back_hears_what_is_stored() {
+    let stack = Stack::start(Form::Cluster, settings().set("SEALPOST__LANE__ACK_TIMEOUT_MS", 15_000)).await;
+    let scene = Scene::new(&stack).await;
+    scene.ann.socket().await.say(&scene.group, "warm", "up").await;
+    stack.process("gateway-1").kill_and_start();
+    stack.ready().await;
+    let first = scene.ann.socket().await.say(&scene.group, "m-1", "after the gateway's restart").await;
+    assert_eq!(first["stored"], true, "{first}");
+    stack.nats().kill_and_start();
+    stack.ready().await;
+    for (user, name) in [(&scene.ann, "m-2"), (&scene.bob, "m-3")] {
+        let first = user.socket().await.say(&scene.group, name, "after the broker's restart").await;
+        assert_eq!(first["stored"], true, "{first}");
+    }
 }
