@@ -210,7 +210,8 @@ async fn complete_problem(request: Request<axum::body::Body>, next: Next) -> Res
             Ok(problem) => problem,
             Err(_) => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         }
-    } else if status == StatusCode::SERVICE_UNAVAILABLE {
+    } else if status == StatusCode::SERVICE_UNAVAILABLE && !response.headers().contains_key(header::CONTENT_TYPE) {
+        // The time-out's answer has no body.
         Problem::new(
             ProblemKind::OutcomeUnknown,
             "The server did not finish this in time. It may or may not have been done.",

@@ -80,9 +80,9 @@ pub enum WorkerKind {
 pub enum DeadLettersCommand {
     /// Print all, oldest first
     List,
-    /// Print one with its content, which is ciphertext
+    /// Print one: its reason, and the ids, kinds and numbers of its events
     Show { number: u64 },
-    /// Append it to the log again, and remove it here
+    /// Do here what its worker could not do, and remove it if that works
     Replay { number: u64 },
     /// Delete it for good
     Drop { number: u64 },

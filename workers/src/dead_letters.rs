@@ -54,9 +54,9 @@ pub enum LetterError {
     NotFound(u64),
     #[error(transparent)]
     Log(#[from] LogError),
-    #[error("dead letter {number} cannot be stored yet: {source}")]
+    #[error("dead letter {number} could not be stored: {source}")]
     Store { number: u64, source: StoreError },
-    #[error("dead letter {number} cannot be delivered yet: {source}")]
+    #[error("dead letter {number} could not be delivered: {source}")]
     Deliver { number: u64, source: DeliverError },
     #[error("dead letter {number} is for live fan-out, which runs inside the server: replay it there")]
     NoLive { number: u64 },

@@ -41,8 +41,19 @@ pub(super) fn failed(error: impl std::fmt::Display) -> LogError {
     LogError::Failed(error.to_string())
 }
 
+/// Makes a new file readable for its owner only; SQLite gives the files beside it the same mode. Where that cannot be done, opening
+/// says what is wrong.
+fn keep_private(file: &Path) {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    drop(options.open(file));
+}
+
 /// A connection that writes. It waits for another process's short write (the dead-letter command line) instead of failing.
 pub(super) fn open_writer(file: &Path) -> rusqlite::Result<Connection> {
+    keep_private(file);
     let connection = Connection::open(file)?;
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;

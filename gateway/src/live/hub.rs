@@ -9,7 +9,7 @@ use sea_orm::{ColumnTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter, 
 use sealpost_bus::{Live, LiveItem, LiveSubscription, Subject};
 use sealpost_lane::{Observer, Reader};
 use sealpost_schema::entities::{conversation, event};
-use sealpost_schema::{ConversationId, Event, EventRecord, RecordHead, Seq, live_subject};
+use sealpost_schema::{ConversationId, Event, EventBody, EventRecord, RecordHead, Seq, live_subject};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -168,12 +168,22 @@ impl Hub {
         match EventRecord::decode(payload) {
             Ok(record) if record.conversation_id() == Some(room.id) => {
                 self.prepare(&record.events).await;
+                self.forget_deleted(&record);
                 if room.take(&record.events, &self.keys) {
                     self.fill(room);
                 }
             }
             Ok(_) => tracing::error!(conversation = %room.id, "a live copy of another conversation was dropped"),
             Err(error) => tracing::error!(conversation = %room.id, %error, "an unreadable live copy was dropped"),
+        }
+    }
+
+    /// The keys of a conversation that was deleted elsewhere must not stay in memory here.
+    fn forget_deleted(&self, record: &EventRecord) {
+        if record.events.iter().any(|event| event.body == EventBody::ConversationDeleted)
+            && let Some(id) = record.conversation_id()
+        {
+            self.keys.forget(id);
         }
     }
 
@@ -268,6 +278,7 @@ impl Hub {
 
 impl Observer for Hub {
     fn appended(&self, record: &Arc<EventRecord>) {
+        self.forget_deleted(record);
         let Some(room) = record.conversation_id().and_then(|id| self.find(id)) else { return };
         if room.take(&record.events, &self.keys) {
             self.fill(&room);

@@ -64,15 +64,16 @@ pub(super) async fn gateway(config: Config) -> anyhow::Result<ExitCode> {
 pub(crate) async fn connect(config: &Config, name: &str) -> anyhow::Result<JetStreamBus> {
     let urls = config.nats_url.as_ref().context("nats_url is not set")?.expose_secret();
     let nats = &config.nats;
+    let (urls, from_url) = split_credentials(urls)?;
     let credentials = match (&nats.user, &nats.password, &nats.token) {
         (Some(user), Some(password), _) => {
             Credentials::UserPassword { user: user.clone(), password: password.expose_secret().to_owned() }
         }
         (_, _, Some(token)) => Credentials::Token(token.expose_secret().to_owned()),
-        _ => Credentials::None,
+        _ => from_url,
     };
     let settings = JetStreamConfig {
-        urls: urls.split(',').map(|url| url.trim().to_owned()).collect(),
+        urls,
         credentials,
         name: format!("sealpost {name}"),
         replicas: nats.replicas,
@@ -82,6 +83,34 @@ pub(crate) async fn connect(config: &Config, name: &str) -> anyhow::Result<JetSt
         ..JetStreamConfig::new("")
     };
     Ok(JetStreamBus::connect(settings).await?)
+}
+
+/// The addresses without the user and password that they may name, and those; the last one named counts.
+fn split_credentials(urls: &str) -> anyhow::Result<(Vec<String>, Credentials)> {
+    let mut credentials = Credentials::None;
+    let mut plain = Vec::new();
+    for text in urls.split(',').map(str::trim) {
+        let Ok(mut url) = url::Url::parse(text) else {
+            plain.push(text.to_owned());
+            continue;
+        };
+        let user = decoded(url.username());
+        match (user.is_empty(), url.password().map(decoded)) {
+            (true, _) => {}
+            (false, Some(password)) => credentials = Credentials::UserPassword { user, password },
+            (false, None) => credentials = Credentials::Token(user),
+        }
+        let removed = url.set_username("").and_then(|()| url.set_password(None));
+        removed.map_err(|()| anyhow::anyhow!("nats_url: `{}` is not an address of a server", url.scheme()))?;
+        plain.push(url.to_string());
+    }
+    Ok((plain, credentials))
+}
+
+/// Without the percent signs that an address needs.
+fn decoded(text: &str) -> String {
+    let pair = format!("x={}", text.replace('+', "%2B"));
+    url::form_urlencoded::parse(pair.as_bytes()).next().map(|(_, value)| value.into_owned()).unwrap_or_default()
 }
 
 /// Keeps `missing` up to date until nothing is missing that a start needs. Whether NATS is reached is asked of the log itself; here
@@ -108,4 +137,22 @@ pub(super) fn watch(
         missing.clear("nats");
         tracing::info!("the event log is ready");
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_and_password_in_the_address_are_used_and_taken_out_of_it() {
+        let (urls, credentials) = split_credentials("nats://ada:p%40ss+w@one:4222, nats://two:4222").unwrap();
+        assert!(urls.iter().all(|url| !url.contains("ada")), "{urls:?}");
+        assert!(urls[0].contains("one:4222") && urls[1].contains("two:4222"), "{urls:?}");
+        assert!(
+            matches!(credentials, Credentials::UserPassword { user, password } if user == "ada" && password == "p@ss+w")
+        );
+        let (_, token) = split_credentials("nats://s3cret@one").unwrap();
+        assert!(matches!(token, Credentials::Token(token) if token == "s3cret"));
+        assert!(matches!(split_credentials("one:4222").unwrap().1, Credentials::None));
+    }
 }
