@@ -42,8 +42,12 @@ impl View {
         if let Some(seen) = self.cursor.get(&conversation) {
             assert_eq!(seq, seen + 1, "after seq {seen} comes {seq}: {frame}");
         }
-        if let Some(id) = frame["message_id"].as_str().filter(|_| frame["type"] == "message") {
-            assert!(self.messages.insert(id.to_owned()), "a message came twice: {frame}");
+        if frame["type"] == "message" {
+            // By its sender's name for it: a repeat that was taken for new has another id.
+            let name = format!("{conversation} {} {}", frame["sender_id"], frame["client_message_id"]);
+            for name in [frame["message_id"].to_string(), name] {
+                assert!(self.messages.insert(name), "a message came twice: {frame}");
+            }
         }
         self.cursor.insert(conversation.clone(), seq);
         self.events.entry(conversation).or_default().push(frame.clone());
@@ -81,7 +85,7 @@ mod tests {
     use super::*;
 
     fn message(seq: u64, id: &str) -> Value {
-        json!({ "type": "message", "conversation_id": "c", "seq": seq, "message_id": id, "text": "x" })
+        json!({ "type": "message", "conversation_id": "c", "seq": seq, "message_id": id, "client_message_id": id, "text": "x" })
     }
 
     fn view_of(frames: &[Value]) -> View {
@@ -116,5 +120,13 @@ mod tests {
     #[should_panic(expected = "a message came twice")]
     fn one_message_under_two_seqs_is_noticed() {
         view_of(&[message(4, "a"), message(5, "a")]);
+    }
+
+    #[test]
+    #[should_panic(expected = "a message came twice")]
+    fn one_client_message_id_under_two_messages_is_noticed() {
+        let mut again = message(5, "a");
+        again["message_id"] = json!("b");
+        view_of(&[message(4, "a"), again]);
     }
 }

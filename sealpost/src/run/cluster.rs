@@ -90,7 +90,7 @@ fn split_credentials(urls: &str) -> anyhow::Result<(Vec<String>, Credentials)> {
     let mut credentials = Credentials::None;
     let mut plain = Vec::new();
     for text in urls.split(',').map(str::trim) {
-        let Ok(mut url) = url::Url::parse(text) else {
+        let Some(mut url) = url::Url::parse(text).ok().filter(url::Url::has_host) else {
             plain.push(text.to_owned());
             continue;
         };
