@@ -135,3 +135,78 @@ async fn a_gateway_that_comes_back_hears_what_is_stored() {
         assert_eq!(first["stored"], true, "{first}");
     }
 }
+
+/// Workers store in any order, so what is not stored may lie before what is. The history has it all the same.
+#[tokio::test]
+async fn a_worker_that_lags_leaves_no_hole_in_what_is_read() {
+    let stack =
+        Stack::start(Form::Cluster, settings().set("SEALPOST__WORKERS__PERSISTENCE__ACK_WAIT_MS", 20_000)).await;
+    let scene = Scene::new(&stack).await;
+    let mut to_ann = scene.ann.socket().await;
+    to_ann.say(&scene.group, "warm", "up").await;
+    stack.process("persistence-1").freeze();
+    let mut acks = Vec::new();
+    for number in 0..30 {
+        let mut frame = message(&scene.group, &format!("m-{number}"), "one record each");
+        frame["ack"] = json!("accepted");
+        to_ann.send(&frame).await;
+        let wait = |frame: &serde_json::Value| frame["type"] == "message_ack";
+        acks.push(to_ann.wait_for("an ack", wait).await["message_id"].as_str().unwrap().to_owned());
+    }
+    for user in [&scene.ann, &scene.bob] {
+        assert_eq!(user.history(&scene.group).await.len(), 31, "the history has holes");
+        let newest = user.get(&format!("/api/conversations/{}/messages?limit=200", scene.group)).await.ok(200);
+        assert_eq!(newest["messages"].as_array().unwrap().len(), 31, "the newest page has holes");
+        for id in &acks {
+            user.get(&format!("/api/conversations/{}/messages/{id}", scene.group)).await.ok(200);
+        }
+        let again = user.connect().resume().await.unwrap();
+        assert_eq!(again.view.messages(&scene.group).len(), 31);
+    }
+    // A gateway that starts now knows all of them, too: a repeat is a repeat.
+    stack.process("gateway-2").kill_and_start();
+    stack.ready().await;
+    let path = format!("/api/conversations/{}/messages", scene.group);
+    for number in 0..30 {
+        let repeat = json!({ "client_message_id": format!("m-{number}"), "text": "one record each", "retry": true });
+        let reply = scene.ann.at(&stack, 1).post(&path, repeat).await;
+        assert_eq!(reply.status, 200, "{reply}");
+    }
+    stack.process("persistence-1").thaw();
+    stack.settle().await;
+    assert_eq!(check_history(&scene.bob, &scene.group, &mut []).await.messages(&scene.group).len(), 31);
+}
+
+/// The broker stands still for a moment, so that a removal and later messages of the removed one wait in the same lane together.
+#[tokio::test]
+async fn messages_that_wait_behind_a_removal_are_refused() {
+    let stack = Stack::start(Form::Cluster, settings()).await;
+    let scene = Scene::new(&stack).await;
+    let bob = scene.bob.at(&stack, 0);
+    let (mut to_ann, mut to_bob) = (scene.ann.socket().await, bob.socket().await);
+    to_bob.say(&scene.group, "warm", "up").await;
+    stack.nats().freeze();
+    to_ann.send(&message(&scene.group, "first", "on its way")).await;
+    to_ann.ping().await;
+    let removing = scene.ann.remove(&scene.group, &bob);
+    let posting = async {
+        let path = format!("/api/conversations/{}", scene.group);
+        eventually("the removal in the store", async || (bob.get(&path).await.status == 404).then_some(())).await;
+        for number in 0..40 {
+            to_bob.send(&message(&scene.group, &format!("b-{number}"), "let me stay")).await;
+            to_bob.ping().await;
+        }
+        stack.nats().thaw();
+    };
+    let (removed, ()) = tokio::join!(removing, posting);
+    // Or pending, if the machine was slow.
+    assert!([204, 503].contains(&removed.status), "{removed}");
+    to_bob.wait_for_type("participant_removed").await;
+    let last = scene.ann.say(&scene.group, "last", "without bob").await.ok(201)["seq"].as_u64().unwrap();
+    to_ann.wait_for_seq(&scene.group, last).await;
+    let events = to_ann.view.events(&scene.group);
+    let removal = events.iter().position(|event| event["type"] == "participant_removed").unwrap();
+    let later =
+        events[removal..].iter().filter(|event| event["type"] == "message" && event["sender_id"] == bob.id.as_str());
+    assert_eq!(later.count(), 0, "messages of the removed one have later numbers");
+}
