@@ -27,7 +27,7 @@ pub(crate) fn run(command: &DeadLettersCommand, config: Config) -> anyhow::Resul
                 if config.database_url.is_none() {
                     bail!("a replay stores events: set DATABASE_URL as for the workers");
                 }
-                database::postgres(&config).await
+                database::postgres(&config, true).await
             })
             .await
         } else {
@@ -35,7 +35,7 @@ pub(crate) fn run(command: &DeadLettersCommand, config: Config) -> anyhow::Resul
             let letters = EmbeddedDeadLetters::open(folder.log()).with_context(|| {
                 format!("{} has no event log; for a cluster set NATS_URL", config.data_dir.display())
             })?;
-            act(command, &letters, None, || database::sqlite(folder.database())).await
+            act(command, &letters, None, || database::sqlite(folder.database(), database::SQLITE_WRITER)).await
         }
     })
 }

@@ -11,21 +11,26 @@ use tokio_util::sync::CancellationToken;
 use super::missing::Missing;
 use crate::config::{Config, redact_url};
 
-/// SQLite has one writer at a time; more connections only wait for each other.
-const SQLITE_CONNECTIONS: u32 = 4;
+/// For requests. SQLite has one writer at a time; more connections only wait for each other.
+pub(crate) const SQLITE_CONNECTIONS: u32 = 4;
+/// For the persistence worker: always the same connection, whose cache stays good from batch to batch.
+pub(crate) const SQLITE_WRITER: u32 = 1;
+/// Bytes of the database that a connection keeps in memory, as SQLite wants it: kibibytes, negative.
+const SQLITE_CACHE: &str = "-32768";
 const TOPIC: &str = "database";
 
 /// Opens the file, which must exist. Everything that is committed survives a power failure.
-pub(crate) async fn sqlite(path: PathBuf) -> anyhow::Result<DatabaseConnection> {
+pub(crate) async fn sqlite(path: PathBuf, connections: u32) -> anyhow::Result<DatabaseConnection> {
     // The name is set below, since not every path is good in a URL.
     let mut options = ConnectOptions::new("sqlite:");
-    options.max_connections(SQLITE_CONNECTIONS).sqlx_logging(false).map_sqlx_sqlite_opts({
+    options.max_connections(connections).test_before_acquire(false).sqlx_logging(false).map_sqlx_sqlite_opts({
         let path = path.clone();
         move |options| {
             options
                 .filename(&path)
                 .pragma("journal_mode", "WAL")
                 .pragma("synchronous", "FULL")
+                .pragma("cache_size", SQLITE_CACHE)
                 .foreign_keys(true)
                 .busy_timeout(Duration::from_secs(5))
         }
@@ -33,12 +38,14 @@ pub(crate) async fn sqlite(path: PathBuf) -> anyhow::Result<DatabaseConnection> 
     Database::connect(options).await.with_context(|| format!("{} cannot be opened", path.display()))
 }
 
-/// Answers at once: connections are made when somebody needs one.
-pub(crate) async fn postgres(config: &Config) -> anyhow::Result<DatabaseConnection> {
+/// Answers at once: connections are made when somebody needs one. `test`: ask a connection whether it still works before each use, which
+/// costs a round trip; those who try again anyway need not.
+pub(crate) async fn postgres(config: &Config, test: bool) -> anyhow::Result<DatabaseConnection> {
     let url = config.database_url.as_ref().context("database_url is not set")?;
     let mut options = ConnectOptions::new(url.expose_secret());
     options
         .connect_lazy(true)
+        .test_before_acquire(test)
         .max_connections(config.database.max_connections)
         .acquire_timeout(Duration::from_secs(config.database.acquire_timeout_seconds))
         .idle_timeout(Duration::from_secs(config.database.idle_timeout_seconds))

@@ -32,7 +32,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<ExitCode> {
     }
     let listener = bind("gateway.listen", config.gateway.listen).await?;
     let address = healthcheck::reachable(listener.local_addr()?);
-    let Opened { folder, bus, db, keys } = open(&config).await?;
+    let Opened { folder, bus, db, writer, keys } = open(&config).await?;
 
     let (log, live) = (Arc::new(bus.clone()), Arc::new(EmbeddedLive::new(LIVE_QUEUE)));
     let (clock, tasks, workers) = (Clock::default(), TaskTracker::new(), Workers::new(&stop));
@@ -56,7 +56,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let gateway = Gateway::start(parts, tasks.clone(), stop.soft.clone(), stop.hard.clone());
     let (persistence, delivery, outbox) = (config.workers.persistence, config.workers.delivery, config.workers.outbox);
     let told = || workers.stop.clone();
-    workers.spawn("persistence", persistence::run(log.clone(), live.clone(), db.clone(), persistence, told()));
+    workers.spawn("persistence", persistence::run(log.clone(), live.clone(), writer.clone(), persistence, told()));
     workers.spawn("delivery", delivery::run(log, live, delivery, told()));
     workers.spawn("outbox", outbox::run(gateway.lanes(), db.clone(), outbox, clock, Arc::new(Notify::new()), told()));
 
@@ -68,6 +68,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<ExitCode> {
     stop.hard.cancel();
     let clean = ended(&tasks).await;
     bus.close().await;
+    writer.close().await?;
     db.close().await?;
     tracing::info!("stopped");
     Ok(workers.exit_code(served && clean))
@@ -77,6 +78,8 @@ struct Opened {
     folder: Folder,
     bus: EmbeddedBus,
     db: DatabaseConnection,
+    /// The persistence worker's own.
+    writer: DatabaseConnection,
     keys: Keys,
 }
 
@@ -88,9 +91,10 @@ async fn open(config: &Config) -> anyhow::Result<Opened> {
     let has_data = folder.database().exists() || bus.state().await?.last.0 > 0;
     let keys = keys::of_folder(folder.path(), &config.fernet_keys, &config.signing_keys, has_data)?;
     folder.create_database()?;
-    let db = database::sqlite(folder.database()).await?;
+    let db = database::sqlite(folder.database(), database::SQLITE_CONNECTIONS).await?;
     sealpost_migrations::migrate(&db).await.context("the database could not be brought up to date")?;
-    Ok(Opened { folder, bus, db, keys })
+    let writer = database::sqlite(folder.database(), database::SQLITE_WRITER).await?;
+    Ok(Opened { folder, bus, db, writer, keys })
 }
 
 fn announce(address: std::net::SocketAddr, folder: &Folder) -> anyhow::Result<()> {

@@ -29,7 +29,7 @@ pub(super) async fn run(kind: WorkerKind, config: Config) -> anyhow::Result<Exit
         WorkerKind::Outbox => "outbox",
     };
     // Delivery touches no table.
-    let db = if kind == WorkerKind::Delivery { None } else { Some(database::postgres(&config).await?) };
+    let db = if kind == WorkerKind::Delivery { None } else { Some(database::postgres(&config, false).await?) };
     let bus = cluster::connect(&config, name).await?;
     let (missing, tasks, workers) = (Missing::default(), TaskTracker::new(), Workers::new(&stop));
     let log = Arc::new(bus.clone());
