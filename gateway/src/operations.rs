@@ -1,5 +1,6 @@
 //! For those who run the server: health, readiness, metrics.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -42,6 +43,9 @@ async fn readiness(app: &App, ready: &ReadyCheck) -> Response {
     }
     if !app.log.connection().borrow().up {
         missing.push("the event log is not reachable (NATS_URL)".to_owned());
+    }
+    if !app.hears_notices.load(Ordering::Acquire) {
+        missing.push("notices of the workers cannot be heard yet".to_owned());
     }
     let ping = tokio::time::timeout(Duration::from_secs(2), app.db.ping()).await;
     if matches!(ping, Ok(Ok(()))) {

@@ -1,6 +1,7 @@
 //! The gateway's life: background tasks, router, serving and stopping.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::http::{HeaderName, HeaderValue, Request, StatusCode, header};
@@ -99,6 +100,7 @@ impl Gateway {
             hub,
             stop,
             tasks,
+            hears_notices: AtomicBool::new(false),
         });
         app.tasks.spawn(hear_notices(app.clone(), hard_stop.clone()));
         app.tasks.spawn(watch_connection(app.clone(), hard_stop));
@@ -237,22 +239,42 @@ fn cors(config: &GatewayConfig) -> tower_http::cors::CorsLayer {
         .max_age(Duration::from_mins(10))
 }
 
-/// Notices of workers and other gateways, for as long as the process lives.
+/// Notices of workers and other gateways, for as long as the process lives. Until they are heard the gateway is not ready.
 async fn hear_notices(app: App, stop: CancellationToken) {
-    while !stop.is_cancelled() {
+    let mut connection = app.log.connection();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            up = connection.wait_for(|connection| connection.up) => if up.is_err() { return },
+        }
         match subscribe(&app).await {
             Ok((stored, control)) => {
+                catch_up(&app).await;
+                app.hears_notices.store(true, Ordering::Release);
                 tokio::select! {
                     () = stop.cancelled() => return,
                     () = listen(&app, stored, control) => {}
                 }
+                app.hears_notices.store(false, Ordering::Release);
             }
             Err(error) => tracing::warn!(error, "notices cannot be heard yet"),
         }
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(Duration::from_millis(500)) => {}
+            () = tokio::time::sleep(Duration::from_millis(100)) => {}
         }
+    }
+}
+
+/// Notices may have been missed: asks the store for what they would have said.
+async fn catch_up(app: &App) {
+    app.lanes.ask_store();
+    if app.connections.is_empty() {
+        return;
+    }
+    if let Err(error) = resync(app).await {
+        tracing::warn!(%error, "neither notices nor the store can be asked: connections have to resume");
+        app.connections.close_all(CloseCode::TryAgainLater);
     }
 }
 
@@ -275,15 +297,8 @@ async fn listen(app: &App, mut stored: LiveSubscription, mut control: LiveSubscr
             item = control.recv() => (item, false),
         };
         match item {
-            // Lost «stored» notices are made up for by the lanes, which ask the store.
-            Some(LiveItem::Lost) if is_stored => {}
-            Some(LiveItem::Lost) => {
-                tracing::warn!("control notices may have been lost: asking the store");
-                if let Err(error) = resync(app).await {
-                    tracing::warn!(%error, "the store cannot be asked either: connections have to resume");
-                    app.connections.close_all(CloseCode::TryAgainLater);
-                }
-            }
+            Some(LiveItem::Lost) if is_stored => app.lanes.ask_store(),
+            Some(LiveItem::Lost) => catch_up(app).await,
             Some(LiveItem::Message(message)) if is_stored => {
                 match serde_json::from_slice::<StoredNotice>(&message.payload) {
                     Ok(notice) => app.lanes.stored(&notice),

@@ -1,6 +1,7 @@
 //! What the handlers share.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use axum::extract::FromRef;
 use sea_orm::DatabaseConnection;
@@ -37,6 +38,8 @@ pub struct AppParts {
     /// Soft stop: no new connections, the open ones are asked to go.
     pub stop: CancellationToken,
     pub tasks: TaskTracker,
+    /// What workers and other gateways announce arrives here.
+    pub hears_notices: AtomicBool,
 }
 
 impl App {

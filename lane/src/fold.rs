@@ -17,6 +17,11 @@ pub struct Fold {
 }
 
 impl Fold {
+    /// Whether drafts behind such an event must wait until it is in the log before they are checked.
+    pub(crate) fn is_changed_by(body: &EventBody) -> bool {
+        !matches!(body, EventBody::MessagePosted { .. } | EventBody::MessageDeleted { .. } | EventBody::Void { .. })
+    }
+
     pub(crate) fn apply(&mut self, event: &Event) {
         match &event.body {
             EventBody::ConversationCreated { participants, .. } => {

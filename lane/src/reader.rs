@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use sea_orm::{ColumnTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{
+    ColumnTrait, DatabaseConnection, DbErr, EntityTrait, PaginatorTrait as _, QueryFilter, QueryOrder, QuerySelect,
+};
 use sealpost_bus::{EventLog, LogError, Position, Subject};
 use sealpost_schema::entities::event;
 use sealpost_schema::{ConversationId, Event, EventRecord, Seq, chat_subject};
@@ -12,6 +14,9 @@ use crate::LaneError;
 
 /// Records read back in one go at most; more than this unstored in one conversation is an error, not a loop.
 const MAX_WALK: usize = 20_000;
+
+/// How far behind the highest stored seq a hole is looked for; more than workers can hold at once.
+const HOLE_WINDOW: u64 = 1024;
 
 /// The end of a conversation as the log has it.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +27,8 @@ pub struct Tail {
     pub records: Vec<Arc<EventRecord>>,
     /// Whether the records reach back to the asked-for seq without a hole.
     pub reaches: bool,
+    /// There was more than is read in one go.
+    pub is_cut: bool,
 }
 
 impl Tail {
@@ -84,7 +91,11 @@ impl Reader {
                 tail.reaches = true;
                 break;
             }
-            if previous == 0 || previous >= raw.position.0 || tail.records.len() >= max {
+            if previous == 0 || previous >= raw.position.0 {
+                break;
+            }
+            if tail.records.len() >= max {
+                tail.is_cut = true;
                 break;
             }
             next = self.log.get(Position(previous)).await?.filter(|raw| raw.subject == subject);
@@ -169,6 +180,26 @@ impl Reader {
             .one(&self.db)
             .await?;
         Ok(Seq::from_db(head.flatten().unwrap_or(0)))
+    }
+
+    /// The seq up to which the store has everything, and its highest one. They differ while a persistence worker lags behind another:
+    /// workers store in any order. Looks at the last [`HOLE_WINDOW`] seqs.
+    pub async fn stored_floor(&self, conversation: ConversationId) -> Result<(Seq, Seq), DbErr> {
+        let head = self.stored_head(conversation).await?;
+        let from = Seq(head.0.saturating_sub(HOLE_WINDOW));
+        let count = event::Entity::find()
+            .filter(event::Column::ConversationId.eq(conversation.0))
+            .filter(event::Column::Seq.gt(from.to_db()))
+            .filter(event::Column::Seq.lte(head.to_db()))
+            .count(&self.db)
+            .await?;
+        if count == head.0 - from.0 {
+            return Ok((head, head));
+        }
+        let mut stored = self.stored_between(conversation, from.next(), head).await?;
+        stored.sort_unstable();
+        let run = stored.iter().zip(from.0 + 1..).take_while(|(seq, expected)| seq.0 == *expected).count();
+        Ok((Seq(from.0 + run as u64), head))
     }
 
     /// Which of the seqs from `first` to `last` the store has.

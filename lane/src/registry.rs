@@ -1,13 +1,13 @@
 //! The lanes of this process: opened when first needed, one per conversation, gone when idle.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sea_orm::{ColumnTrait, DatabaseConnection, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use sealpost_bus::EventLog;
 use sealpost_schema::entities::{conversation, event, participant};
-use sealpost_schema::{Clock, ConversationId, ConversationKind, EventBody, Role, Seq, StoredNotice, UserId};
+use sealpost_schema::{Clock, ConversationId, ConversationKind, Event, EventBody, Role, Seq, StoredNotice, UserId};
 use tokio::sync::{OnceCell, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -164,6 +164,13 @@ impl Lanes {
         }
     }
 
+    /// Has every lane ask the store what it has: notices may have been lost.
+    pub fn ask_store(&self) {
+        for handle in self.lock().values().filter_map(|cell| cell.get()) {
+            handle.tell(Notice::Ask);
+        }
+    }
+
     async fn open(&self, conversation: ConversationId) -> Result<Handle, LaneError> {
         let cell = {
             let mut lanes = self.lock();
@@ -232,15 +239,43 @@ impl Lanes {
             let event = event.to_event().map_err(|error| LaneError::Corrupt(error.to_string()))?;
             known.insert(&event, event.created_at);
         }
-        // Participants come from the store, which is never behind the log in this; only what is not stored yet is folded.
-        let tail = reader.tail(id, head).await?;
-        for (seq, event) in tail.events_after(head) {
-            fold.apply(&event);
-            known.insert(&event, clock.now());
-            head = seq;
+        let (floor, _) = reader.stored_floor(id).await.map_err(|error| store_error(&error))?;
+        let stored = head;
+        let tail = reader.tail(id, floor.min(stored)).await?;
+        let events = tail.events_after(floor.min(stored));
+        for (seq, event) in &events {
+            known.insert(event, clock.now());
+            // Participants come from the store, which is never behind the log in this; only what is not stored yet is folded.
+            if *seq > stored {
+                fold.apply(event);
+                head = *seq;
+            }
         }
+        let log_head = tail.last.map(|(_, last)| last).unwrap_or_default();
+        if tail.is_cut {
+            return Err(LaneError::Unavailable("too much of this conversation is not stored yet".to_owned()));
+        }
+        let lost = self.lost_numbers(id, floor, stored, log_head, &events).await?;
+        head = head.max(log_head);
         let position = tail.last.map(|(position, _)| position).unwrap_or_default();
-        Ok(Opened { subject: subject_of(id)?, fold, known, head, position })
+        Ok(Opened { subject: subject_of(id)?, fold, known, head, position, lost })
+    }
+
+    /// Numbers that were given away, and that neither the store nor the log has: a power cut took them.
+    async fn lost_numbers(
+        &self,
+        id: ConversationId,
+        floor: Seq,
+        stored: Seq,
+        log_head: Seq,
+        logged: &BTreeMap<Seq, Arc<Event>>,
+    ) -> Result<Vec<Seq>, LaneError> {
+        let head = stored.max(log_head);
+        let missing: Vec<_> = (floor.0 + 1..=head.0).map(Seq).filter(|seq| !logged.contains_key(seq)).collect();
+        let (Some(first), Some(last)) = (missing.first(), missing.last()) else { return Ok(Vec::new()) };
+        // Asked after the log was read: what left the log for the store meanwhile is found there.
+        let stored = self.inner.reader.stored_between(id, *first, *last).await.map_err(|error| store_error(&error))?;
+        Ok(missing.into_iter().filter(|seq| !stored.contains(seq)).collect())
     }
 
     async fn find_stored(&self, conversation: ConversationId, draft: &Draft) -> Result<Option<Appended>, LaneError> {
@@ -295,6 +330,8 @@ pub(crate) struct Opened {
     pub known: Known,
     pub head: Seq,
     pub position: sealpost_bus::Position,
+    /// Numbers to be closed with `void` events.
+    pub lost: Vec<Seq>,
 }
 
 /// The newest events, newest first: at least one if there is any, more while they are younger than `since`.

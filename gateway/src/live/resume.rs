@@ -186,7 +186,11 @@ async fn follow(
                 if events.is_empty() {
                     // Shown to others, and neither in the log nor in the store: give it a moment, then let the client come again.
                     tries += 1;
-                    if tries > 20 {
+                    if tries == 4 {
+                        // Opening the lane closes numbers whose events were lost.
+                        app.lanes.fold(room.id).await.map_err(|error| unavailable(&error))?;
+                    }
+                    if tries > 40 {
                         tracing::error!(conversation = %room.id, %from, "events cannot be found for a resume");
                         return Err(CloseCode::TryAgainLater);
                     }

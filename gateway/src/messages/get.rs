@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use sea_orm::{ColumnTrait, QueryFilter};
 use sealpost_schema::entities::{conversation, event};
-use sealpost_schema::{ConversationId, EventId, MessageId, Problem, Seq};
+use sealpost_schema::{ConversationId, EventId, MessageId, Problem};
 
 use super::MessageResponse;
 use super::list::row_of;
@@ -82,9 +82,13 @@ pub async fn find_in(
         conversation::Entity::for_user(principal.user_id.0).filter(conversation::Column::Id.eq(conversation.0));
     let visible = visible.one(&app.db).await.map_err(|error| ApiError::store(&error))?;
     visible.ok_or_else(|| ApiError::not_found("message"))?;
-    let head = app.reader().stored_head(conversation).await.map_err(|error| ApiError::store(&error))?;
-    let tail = app.reader().tail(conversation, Seq(head.0)).await.map_err(|error| ApiError::lane(&error))?;
-    let events = tail.events_after(head);
+    let (floor, _) = app.reader().stored_floor(conversation).await.map_err(|error| ApiError::store(&error))?;
+    let tail = app.reader().tail(conversation, floor).await.map_err(|error| ApiError::lane(&error))?;
+    let events = tail.events_after(floor);
     let event = events.values().find(|event| event.id == EventId(id.0) && event.body.kind() == "message_posted");
-    event.map(|event| row_of(event)).ok_or_else(|| ApiError::not_found("message"))
+    match event {
+        Some(event) => Ok(row_of(event)),
+        // Stored between the two looks.
+        None => find(app, principal, id).await,
+    }
 }

@@ -119,13 +119,16 @@ async fn add_unstored(
     query: &ListMessagesQuery,
     messages: &mut BTreeMap<Seq, event::Model>,
 ) -> ApiResult<()> {
+    let (floor, head) = app.reader().stored_floor(id).await.map_err(|error| ApiError::store(&error))?;
+    if query.before.is_some_and(|before| before <= floor.next().0) {
+        return Ok(());
+    }
     let full = messages.len() as u64 > query.limit;
-    let newest = messages.keys().next_back().copied().unwrap_or(Seq(query.after.unwrap_or(0)));
-    let from = match (query.before, query.after) {
-        (Some(before), None) if newest.next().0 >= before => return Ok(()),
-        (_, Some(_)) if full => return Ok(()),
-        _ => newest,
-    };
+    let newest = messages.keys().next_back().copied().unwrap_or_default();
+    if query.after.is_some() && full && newest <= floor {
+        return Ok(());
+    }
+    let from = floor.min(head).max(Seq(query.after.unwrap_or(0)));
     let tail = app.reader().tail(id, from).await.map_err(|error| ApiError::lane(&error))?;
     let before = Seq(query.before.unwrap_or(u64::MAX));
     let events = tail.events_after(from);

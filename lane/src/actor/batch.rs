@@ -7,7 +7,7 @@ use sealpost_schema::{Event, EventRecord, Seq};
 use tokio::time::Instant;
 
 use super::{Actor, Batch, Command, Item};
-use crate::{Appended, Draft, LaneError, Progress, Waiter};
+use crate::{Appended, Draft, Fold, LaneError, Progress, Waiter};
 
 impl Actor {
     /// Says no to everybody who still waits for a number.
@@ -77,7 +77,12 @@ impl Actor {
                 break;
             }
             if let Some(item) = self.admit(item, &mut items) {
+                let changes_rights = Fold::is_changed_by(&item.draft.body);
                 items.push(item);
+                if changes_rights {
+                    // What waits behind it is checked when it counts.
+                    break;
+                }
             }
         }
         self.batch = self.number(items);

@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::recovery::close_numbers;
 use crate::known::Known;
 use crate::reader::Tail;
 use crate::registry::{Inner, Opened};
@@ -37,6 +38,8 @@ pub(crate) enum Command {
 pub(crate) enum Notice {
     Stored(StoredRange),
     Voided(VoidedEvent),
+    /// Notices may have been lost: ask the store.
+    Ask,
 }
 
 pub(crate) struct Item {
@@ -99,6 +102,7 @@ pub(crate) struct Actor {
     log_work: Option<BoxFuture<'static, LogAnswer>>,
     store_work: Option<BoxFuture<'static, Result<Vec<Seq>, sea_orm::DbErr>>>,
     next_store_check: Option<Instant>,
+    ask_store: bool,
     lookups: FuturesUnordered<Lookup>,
     last_used: Instant,
 }
@@ -111,7 +115,8 @@ impl Actor {
         commands: mpsc::Receiver<Command>,
         notices: mpsc::Receiver<Notice>,
     ) -> Self {
-        let unstored = Unstored::new(Arc::clone(&inner.unstored_total));
+        let mut unstored = Unstored::new(Arc::clone(&inner.unstored_total));
+        let replay = close_numbers(id, opened.lost, &mut unstored, inner.clock.now());
         let mut connection = inner.reader.log.connection();
         connection.mark_unchanged();
         Self {
@@ -128,13 +133,14 @@ impl Actor {
             batch: None,
             unstored,
             early_notices: Vec::new(),
-            replay: VecDeque::new(),
+            replay,
             behind: None,
             retry_at: None,
             failures: 0,
             log_work: None,
             store_work: None,
             next_store_check: None,
+            ask_store: false,
             lookups: FuturesUnordered::new(),
             last_used: Instant::now(),
             inner,
@@ -196,6 +202,11 @@ impl Actor {
         let last = match notice {
             Notice::Stored(range) => range.last,
             Notice::Voided(void) => void.seq,
+            Notice::Ask => {
+                self.next_store_check = Some(Instant::now());
+                self.ask_store = true;
+                return;
+            }
         };
         // The store can be faster than the log's answer to us.
         if last > self.head && self.early_notices.len() < MAX_EARLY_NOTICES {
@@ -215,6 +226,7 @@ impl Actor {
         match notice {
             Notice::Stored(range) => self.unstored.stored(range.first, range.last),
             Notice::Voided(void) => self.unstored.voided(void.seq, void.original_id, void.original_seq),
+            Notice::Ask => {}
         }
     }
 
@@ -315,7 +327,8 @@ impl Actor {
         let now = Instant::now();
         let due = self.next_store_check.unwrap_or(oldest).max(oldest + self.inner.config.ack_timeout());
         let (Some(first), Some(last)) = (self.unstored.seqs().next(), self.unstored.seqs().last()) else { return };
-        if self.store_work.is_none() && due <= now {
+        if self.store_work.is_none() && (due <= now || self.ask_store) {
+            self.ask_store = false;
             self.next_store_check = Some(now + self.inner.config.ack_timeout());
             let (reader, id) = (self.inner.reader.clone(), self.id);
             self.store_work = Some(async move { reader.stored_between(id, first, last).await }.boxed());

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use futures_util::future::FutureExt as _;
 use sealpost_bus::AppendError;
-use sealpost_schema::{Event, EventRecord, Seq};
+use sealpost_schema::{ConversationId, Event, EventBody, EventId, EventRecord, Seq, Timestamp, UserId};
 use tokio::time::Instant;
 
 use super::{Actor, Item, LogAnswer};
 use crate::reader::Tail;
+use crate::unstored::Unstored;
 use crate::{Appended, Draft, LaneError, Progress};
 
 impl Actor {
@@ -158,6 +159,10 @@ impl Actor {
     /// Another process gave this number away while the log had lost ours. Ours gets a new one; its sender keeps the old answer.
     pub(super) fn renumber(&mut self, seq: Seq) {
         let Some((event, _)) = self.unstored.take(seq) else { return };
+        if matches!(event.body, EventBody::Void { .. }) {
+            // The number has an event after all.
+            return;
+        }
         tracing::error!(conversation = %self.id, %seq, event = %event.id,
             "the event log lost an accepted event and gave its number to another: appending it again with a new number");
         let draft = Draft {
@@ -218,4 +223,37 @@ fn kind_of(error: &AppendError) -> &'static str {
         AppendError::Refused(_) => "refused",
         AppendError::Unavailable(_) => "unavailable",
     }
+}
+
+/// Records with a `void` event for each number that a power cut took, so that readers get past it. Every process makes the same event
+/// for a number, however many find it lost at once.
+pub(super) fn close_numbers(
+    id: ConversationId,
+    lost: Vec<Seq>,
+    unstored: &mut Unstored,
+    now: Timestamp,
+) -> VecDeque<Arc<EventRecord>> {
+    if !lost.is_empty() {
+        tracing::error!(conversation = %id, numbers = lost.len(), "numbers were given away and their events lost: closing them");
+    }
+    let mut records = VecDeque::new();
+    for seq in lost {
+        let mut bytes = *id.0.as_bytes();
+        for (byte, of_seq) in bytes[8..].iter_mut().zip(seq.0.to_be_bytes()) {
+            *byte ^= of_seq;
+        }
+        // UUID version 8: «custom».
+        bytes[6] = (bytes[6] & 0x0f) | 0x80;
+        let event = Arc::new(Event {
+            id: EventId(sea_orm::prelude::Uuid::from_bytes(bytes)),
+            conversation_id: id,
+            seq,
+            sender_id: UserId(sea_orm::prelude::Uuid::nil()),
+            created_at: now,
+            body: EventBody::Void { original_id: None },
+        });
+        unstored.insert(Arc::clone(&event), None);
+        records.extend(EventRecord::new(0, vec![event]).map(Arc::new));
+    }
+    records
 }

@@ -313,3 +313,63 @@ async fn a_stored_notice_that_is_faster_than_the_logs_answer_counts() {
     assert!(matches!(progress.recv().await, Some(Progress::Accepted { stored: false, .. })));
     assert!(matches!(progress.recv().await, Some(Progress::Stored)));
 }
+
+#[tokio::test]
+async fn posts_that_wait_in_one_lane_with_a_removal_are_refused() {
+    let world = World::new().await;
+    let lanes = world.lanes();
+    world.send(&lanes, "warm").await.unwrap();
+    // The record before keeps the lane busy while these gather.
+    world.log.fail_next([Fault::RequestLost]);
+    let first = world.follow(&lanes, world.draft("first")).await;
+    let removal = Draft {
+        id: EventId::new(),
+        body: EventBody::ParticipantRemoved { user_id: world.ada },
+        rule: Rule::Control,
+        ..world.draft("unused")
+    };
+    let mut removed = world.follow(&lanes, removal).await;
+    let mut late = world.follow(&lanes, world.draft("late")).await;
+    assert!(matches!(removed.recv().await, Some(Progress::Accepted { .. })));
+    assert!(matches!(late.recv().await, Some(Progress::Failed(LaneError::NotFound))));
+    drop(first);
+    world.assert_log(&["warm", "first", "participant_removed"]);
+}
+
+#[tokio::test]
+async fn a_cold_lane_knows_what_lies_in_a_hole_of_the_store() {
+    let world = World::new().await;
+    let lanes = world.lanes();
+    for name in ["a", "b", "c"] {
+        world.send(&lanes, name).await.unwrap();
+    }
+    let all = world.logged();
+    world.persist(&lanes, &[all[0].clone(), all[2].clone()]).await;
+    let again = world.send(&world.lanes(), "b").await.unwrap();
+    assert!(again.duplicate);
+    assert_eq!(again.event.seq, Seq(2));
+    assert_eq!(lanes.reader().stored_floor(world.conversation).await.unwrap(), (Seq(1), Seq(3)));
+}
+
+#[tokio::test]
+async fn numbers_whose_events_are_lost_for_good_are_closed() {
+    let world = World::new().await;
+    let lanes = world.lanes();
+    for name in ["a", "b", "c", "d"] {
+        world.send(&lanes, name).await.unwrap();
+    }
+    let all = world.logged();
+    world.persist(&lanes, &[all[0].clone(), all[2].clone()]).await;
+    // Every process that knew them is gone, and so is the log's tail.
+    drop(lanes);
+    world.log.expire_all();
+    let (one, other) = (world.lanes(), world.lanes());
+    let (e, f) = tokio::join!(world.send(&one, "e"), world.send(&other, "f"));
+    let mut seqs = [e.unwrap().event.seq.0, f.unwrap().event.seq.0];
+    seqs.sort_unstable();
+    assert_eq!(seqs, [4, 5], "numbering goes on behind what is stored");
+    let names: Vec<_> = world.logged().iter().map(|event| (event.seq.0, event.body.kind())).collect();
+    assert_eq!(names, [(2, "void"), (4, "message_posted"), (5, "message_posted")]);
+    let read = one.reader().after(world.conversation, Seq(0), 10).await.unwrap();
+    assert_eq!(read.len(), 5, "readers get past it");
+}
