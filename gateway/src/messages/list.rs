@@ -63,6 +63,8 @@ pub async fn list_messages(
 ) -> ApiResult<Json<ListMessagesResponse>> {
     check(&query)?;
     let user = principal.user_id.0;
+    // Before the page: what is stored after this is found in the log.
+    let (floor, _) = app.reader().stored_floor(id).await.map_err(|error| ApiError::store(&error))?;
     let rows = page(id, user, &query).all(&app.db).await.map_err(|error| ApiError::store(&error))?;
     if rows.is_empty() {
         let visible = conversation::Entity::for_user(user).filter(conversation::Column::Id.eq(id.0));
@@ -71,7 +73,7 @@ pub async fn list_messages(
     }
     let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
     let mut messages: BTreeMap<Seq, event::Model> = rows.into_iter().map(|row| (Seq::from_db(row.seq), row)).collect();
-    add_unstored(&app, id, &query, &mut messages).await?;
+    add_unstored(&app, id, &query, floor, &mut messages).await?;
     let mut rows: Vec<_> = if query.after.is_some() {
         messages.into_values().take(limit + 1).collect()
     } else {
@@ -117,9 +119,9 @@ async fn add_unstored(
     app: &App,
     id: ConversationId,
     query: &ListMessagesQuery,
+    floor: Seq,
     messages: &mut BTreeMap<Seq, event::Model>,
 ) -> ApiResult<()> {
-    let (floor, head) = app.reader().stored_floor(id).await.map_err(|error| ApiError::store(&error))?;
     if query.before.is_some_and(|before| before <= floor.next().0) {
         return Ok(());
     }
@@ -128,7 +130,7 @@ async fn add_unstored(
     if query.after.is_some() && full && newest <= floor {
         return Ok(());
     }
-    let from = floor.min(head).max(Seq(query.after.unwrap_or(0)));
+    let from = floor.max(Seq(query.after.unwrap_or(0)));
     let tail = app.reader().tail(id, from).await.map_err(|error| ApiError::lane(&error))?;
     let before = Seq(query.before.unwrap_or(u64::MAX));
     let events = tail.events_after(from);
