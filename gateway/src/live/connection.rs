@@ -1,12 +1,13 @@
 //! One connection, as the rest of the process sees it: a bounded queue of frames and a way to close it.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use axum::extract::ws::Utf8Bytes;
 use sealpost_schema::{CloseCode, ConversationId, ServerFrame, SessionId, UserId};
 use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
 
 use super::room::Room;
 
@@ -27,7 +28,7 @@ pub struct Connection {
     drained: Notify,
     rooms: Mutex<HashMap<ConversationId, Arc<Room>>>,
     /// In all its rooms; what it joins later comes one by one.
-    started: AtomicBool,
+    started: CancellationToken,
 }
 
 impl Connection {
@@ -50,7 +51,7 @@ impl Connection {
             wake: Notify::new(),
             drained: Notify::new(),
             rooms: Mutex::default(),
-            started: AtomicBool::new(false),
+            started: CancellationToken::new(),
         }
     }
 
@@ -118,11 +119,16 @@ impl Connection {
     }
 
     pub fn started(&self) {
-        self.started.store(true, Ordering::Release);
+        self.started.cancel();
     }
 
     pub fn is_started(&self) -> bool {
-        self.started.load(Ordering::Acquire)
+        self.started.is_cancelled()
+    }
+
+    /// Returns when the connection is in all its rooms, or has ended.
+    pub async fn until_started(&self) {
+        self.started.cancelled().await;
     }
 
     /// False if it was attached before.
@@ -136,6 +142,15 @@ impl Connection {
 
     pub fn is_in(&self, id: ConversationId) -> bool {
         self.rooms().contains_key(&id)
+    }
+
+    /// Where it is now.
+    pub fn conversations(&self) -> HashSet<ConversationId> {
+        self.rooms().keys().copied().collect()
+    }
+
+    pub fn take_room(&self, id: ConversationId) -> Option<Arc<Room>> {
+        self.rooms().remove(&id)
     }
 
     /// Takes all rooms out, for leaving them.

@@ -246,13 +246,24 @@ impl Hub {
 
     /// Takes a connection out of all its rooms.
     pub fn leave(&self, connection: &Arc<Connection>) {
-        for (id, room) in connection.take_rooms() {
-            if room.detach(connection) {
-                // Under the map's lock, so that nobody is given a room that closes.
-                let mut rooms = self.lock();
-                if room.close_if_empty() && rooms.get(&id).is_some_and(|known| Arc::ptr_eq(known, &room)) {
-                    rooms.remove(&id);
-                }
+        for (_, room) in connection.take_rooms() {
+            self.detach(connection, &room);
+        }
+    }
+
+    /// Takes a connection out of one room.
+    pub fn leave_one(&self, connection: &Arc<Connection>, id: ConversationId) {
+        if let Some(room) = connection.take_room(id) {
+            self.detach(connection, &room);
+        }
+    }
+
+    fn detach(&self, connection: &Arc<Connection>, room: &Arc<Room>) {
+        if room.detach(connection) {
+            // Under the map's lock, so that nobody is given a room that closes.
+            let mut rooms = self.lock();
+            if room.close_if_empty() && rooms.get(&room.id).is_some_and(|known| Arc::ptr_eq(known, room)) {
+                rooms.remove(&room.id);
             }
         }
     }

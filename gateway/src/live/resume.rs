@@ -37,15 +37,7 @@ pub async fn start(app: &App, connection: &Arc<Connection>) -> Result<Started, C
     if live.is_none() {
         return Err(CloseCode::Unauthenticated);
     }
-    let ids: Vec<Uuid> = conversation::Entity::for_user(connection.user_id.0)
-        .select_only()
-        .column(conversation::Column::Id)
-        .limit(MAX_CONVERSATIONS)
-        .into_tuple()
-        .all(&app.db)
-        .await
-        .map_err(|error| unavailable(&error))?;
-    let ids: Vec<_> = ids.into_iter().map(ConversationId).collect();
+    let ids: Vec<_> = conversations_of(app, connection).await?;
     let rooms = app.hub.enter(&ids).await.map_err(|error| unavailable(&error))?;
     let heads = rooms
         .iter()
@@ -60,6 +52,32 @@ pub async fn start(app: &App, connection: &Arc<Connection>) -> Result<Started, C
     Ok(Started { rooms })
 }
 
+async fn conversations_of(app: &App, connection: &Connection) -> Result<Vec<ConversationId>, CloseCode> {
+    let ids: Vec<Uuid> = conversation::Entity::for_user(connection.user_id.0)
+        .select_only()
+        .column(conversation::Column::Id)
+        .limit(MAX_CONVERSATIONS)
+        .into_tuple()
+        .all(&app.db)
+        .await
+        .map_err(|error| unavailable(&error))?;
+    Ok(ids.into_iter().map(ConversationId).collect())
+}
+
+/// A removal that came between looking up the conversations and entering their rooms was not seen by this connection. The store
+/// knows of it before its event is appended, so one more look is enough.
+async fn leave_what_was_lost(app: &App, connection: &Arc<Connection>) -> Result<(), CloseCode> {
+    // Only those that it was in before the look: what it joins meanwhile is newer than the answer.
+    let mut lost = connection.conversations();
+    for id in conversations_of(app, connection).await? {
+        lost.remove(&id);
+    }
+    for id in lost {
+        app.hub.leave_one(connection, id);
+    }
+    Ok(())
+}
+
 impl Started {
     /// Live events from the heads that `ready` named.
     pub async fn live(self, app: &App, connection: &Arc<Connection>) -> Result<(), CloseCode> {
@@ -67,6 +85,7 @@ impl Started {
             let from = room.head().unwrap_or_default();
             follow(app, connection, room, from, usize::MAX).await?;
         }
+        leave_what_was_lost(app, connection).await?;
         connection.started();
         Ok(())
     }
@@ -91,6 +110,7 @@ impl Started {
             conversations += 1;
             events += follow(app, connection, room, from, app.config.max_resume_events).await?;
         }
+        leave_what_was_lost(app, connection).await?;
         connection.started();
         connection.push_backlog(encode(&ServerFrame::Resumed { conversations, events })).await;
         Ok(())
@@ -99,13 +119,15 @@ impl Started {
 
 /// A user became a participant: their connection sees the conversation from `seq` on.
 pub async fn join(app: &App, connection: &Arc<Connection>, id: ConversationId, seq: Seq) -> Result<(), CloseCode> {
-    if connection.is_in(id) {
+    // A notice can be older than `ready`, which then has told of the conversation.
+    connection.until_started().await;
+    if connection.closing().is_some() || connection.is_in(id) {
         return Ok(());
     }
     for room in app.hub.enter(&[id]).await.map_err(|error| unavailable(&error))? {
         follow(app, connection, room, Seq(seq.0.saturating_sub(1)), app.config.max_resume_events).await?;
     }
-    Ok(())
+    leave_what_was_lost(app, connection).await
 }
 
 /// Control notices may have been lost: looks at what the store says of all connections, with two queries for each few hundred users.

@@ -149,6 +149,8 @@ async fn run(app: App, mut socket: WebSocket, claims: Option<Claims>, wait_for_r
     let code =
         Session::new(app.clone(), Arc::clone(&connection), queue, claims.expires_at, start).run(&mut socket).await;
     connection.close(code.unwrap_or(CloseCode::GoingAway));
+    // For those who wait for it.
+    connection.started();
     app.connections.remove(&connection);
     app.hub.leave(&connection);
     if let Some(code) = code {
