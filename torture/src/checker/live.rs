@@ -1,0 +1,117 @@
+//! I4 and I6 on connections: each device gets each event of its conversations exactly once and in order, as the history has it, over
+//! all its reconnects.
+
+use std::collections::HashMap;
+
+use super::digest::Arrival;
+use super::{Digest, Invariant, Verdict};
+use crate::history::{Body, Number, Seen};
+
+pub(super) fn check(digest: &Digest, verdict: &mut Verdict) {
+    for (&device, arrivals) in &digest.arrivals {
+        let user = digest.device_user.get(&device).copied().unwrap_or(Number::MAX);
+        let mut cursors: HashMap<Number, u64> = HashMap::new();
+        for arrival in arrivals {
+            match arrival {
+                Arrival::Skipped { conversation, from, to } => {
+                    let seen = cursors.entry(*conversation).or_default();
+                    if *from != *seen + 1 {
+                        verdict.add(Invariant::I6, format!("device {device}: a gap frame from {from} after {seen}"));
+                    }
+                    *seen = *to;
+                }
+                Arrival::Event { event, .. } => {
+                    verdict.looked_at("events received", 1);
+                    next_event(digest, (device, user), event, &mut cursors, verdict);
+                }
+            }
+        }
+        reached_the_end(digest, (device, user), &cursors, verdict);
+    }
+}
+
+fn next_event(
+    digest: &Digest,
+    (device, user): (Number, Number),
+    event: &Seen,
+    cursors: &mut HashMap<Number, u64>,
+    verdict: &mut Verdict,
+) {
+    let (conversation, seq) = (event.conversation, event.seq);
+    let before = cursors.get(&conversation).copied();
+    let follows = match before {
+        // Its first one: from the start, or from the event that added it.
+        None => seq == 1 || matches!(event.body, Body::Added { user: added } if added == user),
+        Some(before) => seq == before + 1 || comes_back(digest, conversation, user, before, event),
+    };
+    cursors.insert(conversation, before.unwrap_or(0).max(seq));
+    if !follows {
+        let before = before.unwrap_or(0);
+        let what = if seq <= before { "again or late" } else { "and what is between is missing" };
+        let text = format!("device {device}, conversation {conversation}: after {before} came {seq}, {what}");
+        verdict.add(Invariant::I6, text);
+    }
+    let Some(there) = digest.at(conversation, seq) else {
+        if digest.may_be_forgotten(event) {
+            verdict.excused += 1;
+        } else if digest.finals.contains_key(&conversation) {
+            verdict.add(Invariant::I4, format!("device {device} saw {event:?}, which the history does not have"));
+        }
+        return;
+    };
+    if !agrees(digest, event, there) {
+        if digest.may_be_forgotten(event) {
+            verdict.excused += 1;
+        } else {
+            verdict.add(Invariant::I4, format!("device {device} saw {event:?} where the history has {there:?}"));
+        }
+    }
+}
+
+/// Removed with `before`, added again with this event.
+fn comes_back(digest: &Digest, conversation: Number, user: Number, before: u64, event: &Seen) -> bool {
+    let removed = digest.at(conversation, before).map(|seen| &seen.body);
+    event.seq > before
+        && matches!(removed, Some(Body::Removed { user: removed }) if *removed == user)
+        && matches!(event.body, Body::Added { user: added } if added == user)
+}
+
+/// The same event; its text may have been deleted since, or before.
+fn agrees(digest: &Digest, seen: &Seen, there: &Seen) -> bool {
+    match (&seen.body, &there.body) {
+        (
+            Body::Message { id, sender, name, text },
+            Body::Message { id: other_id, sender: other_sender, name: other_name, text: other_text },
+        ) => {
+            let same_text = text == other_text
+                || ((text.is_none() || other_text.is_none())
+                    && digest.deletions.contains_key(&(seen.conversation, seen.seq)));
+            (id, sender, name) == (other_id, other_sender, other_name) && same_text
+        }
+        // The store found a repeat that nobody else could see: live readers saw a message there.
+        (Body::Message { name, sender, .. }, Body::Void) => digest.by_name.contains_key(&(*sender, name.clone())),
+        (one, other) => one == other,
+    }
+}
+
+/// Who is a member at the end has all of it.
+fn reached_the_end(
+    digest: &Digest,
+    (device, user): (Number, Number),
+    cursors: &HashMap<Number, u64>,
+    verdict: &mut Verdict,
+) {
+    if !digest.caught_up.contains(&device) {
+        return;
+    }
+    for (conversation, readings) in &digest.finals {
+        if !readings.iter().any(|(_, reader, _)| *reader == user) {
+            continue;
+        }
+        let (seen, end) = (cursors.get(conversation).copied().unwrap_or(0), digest.order(*conversation).len() as u64);
+        if seen < end {
+            let text = format!("device {device}, conversation {conversation}: the end is {end}, and it has {seen}");
+            verdict.add(Invariant::I6, text);
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! I10, I11, I12: what the servers left behind.
+
+use super::{Digest, Invariant, Verdict};
+use crate::history::Resources;
+
+/// Growth that is no finding, beside a tenth: what allocators and caches take in a short run, in KiB.
+const RESIDENT_SLACK: u64 = 64 * 1024;
+/// Connections of pools that are open or not at the moment of counting.
+const HANDLES_SLACK: u64 = 24;
+
+pub(super) fn check(digest: &Digest, verdict: &mut Verdict) {
+    if let Some((places, hits)) = &digest.secrecy {
+        verdict.looked_at("places searched for plaintext", *places);
+        for hit in hits {
+            verdict.add(Invariant::I10, format!("plaintext in {hit}"));
+        }
+    }
+    if let Some(settled) = &digest.settled {
+        if settled.after_ms.is_none() {
+            verdict.add(Invariant::I11, format!("something was left to do: {settled:?}"));
+        }
+        if settled.dead_letters != settled.expected_dead_letters {
+            let (is, due) = (settled.dead_letters, settled.expected_dead_letters);
+            verdict.add(Invariant::I11, format!("{is} dead letters, and {due} were made"));
+        }
+    }
+    for (process, status) in &digest.died {
+        verdict.add(Invariant::I11, format!("{process} ended by itself: {status}"));
+    }
+    for resources in &digest.resources {
+        verdict.looked_at("processes measured", 1);
+        grown(resources, verdict);
+    }
+}
+
+fn grown(Resources { process, before, after }: &Resources, verdict: &mut Verdict) {
+    let mut hold = |what: &str, before: u64, after: u64, slack: u64| {
+        if after > before + before / 10 + slack {
+            verdict.add(Invariant::I12, format!("{what} of {process} went from {before} to {after}"));
+        }
+    };
+    hold("resident memory (KiB)", before.resident_kib, after.resident_kib, RESIDENT_SLACK);
+    hold("file handles", before.handles, after.handles, HANDLES_SLACK);
+    hold("threads", before.threads, after.threads, 2);
+}

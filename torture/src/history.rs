@@ -1,0 +1,225 @@
+//! What clients did, were told and saw in a run, and what was done to the servers meanwhile: one [`Entry`] after the other, JSON lines on
+//! disk. The [checker](crate::checker) reads nothing else, so a verdict can be given again from the file.
+//!
+//! An operation is invoked once, may be attempted again, and ends as `ok`, `fail` (surely nothing was done) or `info` (unknown). **A
+//! time-out, a cut connection or a server error after sending is `info`, never `fail`.**
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Number of a user, device, conversation, gateway or connection in this run.
+pub type Number = u32;
+/// Number of an operation in this run.
+pub type OpId = u64;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Microseconds since the run began, on the harness's monotonic clock.
+    pub at: u64,
+    pub what: What,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum What {
+    User {
+        user: Number,
+        id: Uuid,
+    },
+    Device {
+        device: Number,
+        user: Number,
+    },
+    Conversation {
+        conversation: Number,
+        id: Uuid,
+    },
+    Invoke {
+        op: OpId,
+        device: Number,
+        call: Call,
+    },
+    /// The same operation is tried again, with the same client message id.
+    Again {
+        op: OpId,
+    },
+    Ok {
+        op: OpId,
+        answer: Answer,
+    },
+    Fail {
+        op: OpId,
+        reason: String,
+    },
+    Info {
+        op: OpId,
+        reason: String,
+    },
+    /// A WebSocket said `ready`.
+    Open {
+        device: Number,
+        connection: Number,
+        gateway: Number,
+    },
+    /// An event came over a WebSocket.
+    Received {
+        device: Number,
+        connection: Number,
+        event: Seen,
+    },
+    /// A `gap` frame: these are not sent here.
+    Skipped {
+        device: Number,
+        connection: Number,
+        conversation: Number,
+        from: u64,
+        to: u64,
+    },
+    Closed {
+        device: Number,
+        connection: Number,
+        code: Option<u16>,
+    },
+    FaultStart {
+        fault: String,
+        target: String,
+        /// The event log may forget records that it had acknowledged.
+        forgets: bool,
+    },
+    FaultStop {
+        fault: String,
+        target: String,
+    },
+    /// After healing: a whole conversation, read through one gateway by one user.
+    Final {
+        gateway: Number,
+        user: Number,
+        conversation: Number,
+        events: Vec<Seen>,
+    },
+    /// After healing: a device has been given the time to catch up.
+    CaughtUp {
+        device: Number,
+    },
+    Settled(Settled),
+    Resources(Resources),
+    /// Plaintext of messages was looked for where there must be none.
+    Secrecy {
+        places: u64,
+        hits: Vec<String>,
+    },
+    /// A process ended that nobody had told to.
+    Died {
+        process: String,
+        status: String,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "call", rename_all = "snake_case")]
+pub enum Call {
+    Send {
+        conversation: Number,
+        name: String,
+        text: String,
+    },
+    /// A page of history: the newest messages, or those after a seq.
+    History {
+        conversation: Number,
+        after: Option<u64>,
+    },
+    Delete {
+        conversation: Number,
+        seq: u64,
+    },
+    Add {
+        conversation: Number,
+        user: Number,
+    },
+    Remove {
+        conversation: Number,
+        user: Number,
+    },
+    /// Ends the session of the device.
+    SignOut,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum Answer {
+    Sent {
+        message_id: Uuid,
+        seq: u64,
+        stored: bool,
+    },
+    /// Messages, oldest first. `complete`: there are no more in the direction asked for.
+    Page {
+        messages: Vec<Seen>,
+        complete: bool,
+    },
+    Done,
+}
+
+/// An event as a client saw it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Seen {
+    pub conversation: Number,
+    pub seq: u64,
+    pub body: Body,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Body {
+    /// `text` is missing if the message was deleted.
+    Message {
+        id: Uuid,
+        sender: Number,
+        name: String,
+        text: Option<String>,
+    },
+    Deleted {
+        message_seq: u64,
+    },
+    Added {
+        user: Number,
+    },
+    Removed {
+        user: Number,
+    },
+    /// Created, renamed or deleted.
+    Other,
+    Void,
+}
+
+/// What was left to do when everything had been healed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Settled {
+    /// Milliseconds from healing to nothing left; missing: something was left when the time was up.
+    pub after_ms: Option<u64>,
+    pub pending: u64,
+    pub outbox: u64,
+    pub dead_letters: u64,
+    /// Dead letters that the run itself made.
+    pub expected_dead_letters: u64,
+}
+
+/// Of one process, before the faults and after healing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Resources {
+    pub process: String,
+    pub before: Usage,
+    pub after: Usage,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Usage {
+    pub resident_kib: u64,
+    pub handles: u64,
+    pub threads: u64,
+}
+
+/// Reads JSON lines.
+pub fn read(text: &str) -> serde_json::Result<Vec<Entry>> {
+    text.lines().filter(|line| !line.is_empty()).map(serde_json::from_str).collect()
+}
