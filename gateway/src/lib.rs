@@ -3,7 +3,9 @@
 //! Cut by feature: [`auth`], `users`, `conversations`, `messages`, `live`, `operations`. Only this crate holds plaintext and keys.
 //! [`Gateway::start`] begins the background tasks, [`Gateway::serve`] takes requests until it is told to stop.
 
+pub mod audit;
 pub mod auth;
+pub mod caller;
 pub mod config;
 mod conversations;
 mod keys;
@@ -14,6 +16,7 @@ mod operations;
 mod problem;
 mod server;
 mod state;
+mod transaction;
 mod users;
 
 pub use auth::{AuthConfig, SigningKey, SigningKeyError};

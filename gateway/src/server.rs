@@ -1,5 +1,6 @@
 //! The gateway's life: background tasks, router, serving and stopping.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -26,7 +27,8 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
 use tower_http::trace::TraceLayer;
 
-use crate::auth::{AuthConfig, Passwords, SigningKey, Tokens};
+use crate::auth::{AuthConfig, Passwords, Revocations, Seen, SigningKey, Tokens};
+use crate::auth::{end_here, upkeep, watch_revocations, write_seen};
 use crate::config::GatewayConfig;
 use crate::keys::ConversationKeys;
 use crate::live::{Connections, Hub, join, resync, websocket};
@@ -87,6 +89,8 @@ impl Gateway {
         let app = App::new(AppParts {
             tokens: Tokens::new(&auth, signing_keys, clock.clone()),
             passwords: Passwords::new(&auth),
+            revocations: Revocations::new(auth.access_lifetime()),
+            seen: Seen::default(),
             connections: Arc::new(Connections::new(config.max_connections, config.max_connections_per_user)),
             resumes: Arc::new(Semaphore::new(config.max_resumes)),
             config,
@@ -103,6 +107,9 @@ impl Gateway {
             hears_notices: AtomicBool::new(false),
         });
         app.tasks.spawn(hear_notices(app.clone(), hard_stop.clone()));
+        app.tasks.spawn(watch_revocations(app.clone(), hard_stop.clone()));
+        app.tasks.spawn(write_seen(app.clone(), hard_stop.clone()));
+        app.tasks.spawn(upkeep(app.clone(), hard_stop.clone()));
         app.tasks.spawn(watch_connection(app.clone(), hard_stop));
         let router = router(&app, metrics, ready);
         Self { app, router }
@@ -123,7 +130,8 @@ impl Gateway {
                 tracing::debug!(%error, "TCP_NODELAY was refused");
             }
         });
-        let server = axum::serve(listener, self.router).with_graceful_shutdown(async move { soft.cancelled().await });
+        let service = self.router.into_make_service_with_connect_info::<SocketAddr>();
+        let server = axum::serve(listener, service).with_graceful_shutdown(async move { soft.cancelled().await });
         let limit = Duration::from_secs(app.config.shutdown_seconds);
         let deadline = async {
             stop.cancelled().await;
@@ -309,7 +317,7 @@ async fn listen(app: &App, mut stored: LiveSubscription, mut control: LiveSubscr
                 Ok(ControlNotice::Joined { user_id, conversation_id, seq }) => {
                     join(app, app.connections.of_user(user_id), conversation_id, seq);
                 }
-                Ok(ControlNotice::SessionEnded { session_id }) => app.connections.close_session(session_id),
+                Ok(ControlNotice::SessionsEnded { session_ids }) => end_here(app, &session_ids),
                 Err(error) => tracing::error!(%error, "an unreadable notice was dropped"),
             },
             None => return,

@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::{AuthConfig, Passwords, Tokens};
+use crate::auth::{AuthConfig, Passwords, Revocations, Seen, Tokens};
 use crate::config::GatewayConfig;
 use crate::keys::ConversationKeys;
 use crate::live::{Connections, Hub};
@@ -34,6 +34,8 @@ pub struct AppParts {
     pub connections: Arc<Connections>,
     pub tokens: Tokens,
     pub passwords: Passwords,
+    pub revocations: Revocations,
+    pub seen: Seen,
     pub resumes: Arc<Semaphore>,
     /// Soft stop: no new connections, the open ones are asked to go.
     pub stop: CancellationToken,

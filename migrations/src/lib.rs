@@ -4,6 +4,7 @@
 //! [`migrate`] is safe to call from many processes at once.
 
 mod m20261121_000001_core;
+mod m20261121_000010_devices;
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, TransactionTrait};
@@ -13,7 +14,7 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261121_000001_core::Migration)]
+        vec![Box::new(m20261121_000001_core::Migration), Box::new(m20261121_000010_devices::Migration)]
     }
 }
 

@@ -44,8 +44,8 @@ impl StoredNotice {
 pub enum ControlNotice {
     /// A user became a participant with this event: their connections begin to see the conversation from `seq` on.
     Joined { user_id: UserId, conversation_id: ConversationId, seq: Seq },
-    /// A session ended: its connections are closed.
-    SessionEnded { session_id: SessionId },
+    /// Sessions ended: their connections are closed and their access tokens are refused.
+    SessionsEnded { session_ids: Vec<SessionId> },
 }
 
 impl ControlNotice {

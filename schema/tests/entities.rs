@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, EntityTrait, Schema, Statement};
-use sealpost_schema::entities::{conversation, conversation_key, event, outbox, participant, session, user};
+use sealpost_schema::entities::{audit, conversation, conversation_key, event, outbox, participant, session, user};
 
 /// One line for each column.
 async fn columns(db: &DatabaseConnection) -> BTreeSet<String> {
@@ -41,6 +41,7 @@ async fn create_from_entities(db: &DatabaseConnection) {
     create(db, participant::Entity).await;
     create(db, event::Entity).await;
     create(db, outbox::Entity).await;
+    create(db, audit::Entity).await;
 }
 
 async fn compare(migrated: &DatabaseConnection, declared: &DatabaseConnection) {

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::device::DeviceKind;
+
 /// Whether people may make accounts themselves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -28,6 +30,18 @@ pub struct AuthConfig {
     pub refresh_token_days: u64,
     /// A client that lost the answer of a refresh can ask again for this long. Later use of the old token ends the session.
     pub refresh_grace_seconds: u64,
+    /// A session of a browser ends when it was not used for this long.
+    pub idle_browser_hours: u64,
+    /// The same for programs on devices.
+    pub idle_device_days: u64,
+    /// Sessions of one user; at a sign-in beyond it the one seen longest ago ends.
+    pub max_sessions_per_user: u64,
+    /// When sessions were last seen is written this often, for all together.
+    pub last_seen_seconds: u64,
+    /// What is known of a session is deleted this long after its end.
+    pub ended_session_days: u64,
+    /// Rows of the audit log are deleted when they are older.
+    pub audit_days: u64,
     pub signup: SignupMode,
     /// Argon2id: memory of one hash, in KiB.
     pub argon2_memory_kib: u32,
@@ -51,6 +65,12 @@ impl Default for AuthConfig {
             access_token_seconds: 900,
             refresh_token_days: 30,
             refresh_grace_seconds: 15,
+            idle_browser_hours: 24,
+            idle_device_days: 30,
+            max_sessions_per_user: 100,
+            last_seen_seconds: 60,
+            ended_session_days: 30,
+            audit_days: 365,
             signup: SignupMode::Open,
             argon2_memory_kib: 19_456,
             argon2_iterations: 2,
@@ -79,6 +99,12 @@ impl AuthConfig {
         within(&mut wrong, "access_token_seconds", self.access_token_seconds, 1..=86_400);
         within(&mut wrong, "refresh_token_days", self.refresh_token_days, 1..=3650);
         within(&mut wrong, "refresh_grace_seconds", self.refresh_grace_seconds, 0..=300);
+        within(&mut wrong, "idle_browser_hours", self.idle_browser_hours, 1..=8760);
+        within(&mut wrong, "idle_device_days", self.idle_device_days, 1..=3650);
+        within(&mut wrong, "max_sessions_per_user", self.max_sessions_per_user, 1..=10_000);
+        within(&mut wrong, "last_seen_seconds", self.last_seen_seconds, 1..=600);
+        within(&mut wrong, "ended_session_days", self.ended_session_days, 1..=3650);
+        within(&mut wrong, "audit_days", self.audit_days, 1..=36_500);
         within(&mut wrong, "argon2_memory_kib", self.argon2_memory_kib, least..=4_194_304);
         within(&mut wrong, "argon2_iterations", self.argon2_iterations, 1..=100);
         within(&mut wrong, "argon2_parallelism", self.argon2_parallelism, 1..=16);
@@ -90,6 +116,17 @@ impl AuthConfig {
 
     pub(super) fn refresh_lifetime(&self) -> Duration {
         Duration::from_secs(self.refresh_token_days.saturating_mul(86_400))
+    }
+
+    pub(crate) fn access_lifetime(&self) -> Duration {
+        Duration::from_secs(self.access_token_seconds)
+    }
+
+    pub(super) fn idle_seconds(&self, kind: DeviceKind) -> u64 {
+        match kind {
+            DeviceKind::Browser => self.idle_browser_hours.saturating_mul(3600),
+            DeviceKind::Device => self.idle_device_days.saturating_mul(86_400),
+        }
     }
 
     pub(super) fn refresh_grace(&self) -> Duration {

@@ -1,7 +1,7 @@
 //! Who is asking: accounts, sign-in, sessions and their tokens.
 //!
 //! A **session** is one signed-in device. It has two tokens:
-//! - the **access token**, a JWT of 15 minutes, checked without a query ([`Tokens`]);
+//! - the **access token**, a JWT of 15 minutes, checked without a query ([`Tokens`], [`Revocations`]);
 //! - the **refresh token**, good for one new pair, of which the database knows only a hash ([`refresh_token`]).
 //!
 //! # The chain of refresh tokens
@@ -13,11 +13,17 @@
 //!   copied: the session ends and all its connections close. Old tokens are recognised however many there were, because
 //!   a token carries a proof that this server made it; a made-up one is refused and harms nobody.
 //!
-//! A session ends for good `refresh_token_days` after sign-in. Kept by the tests in `sessions.rs` and `refresh_token.rs`.
+//! A session ends for good `refresh_token_days` after sign-in, and before when it is not used. Kept by the tests in `sessions.rs` and
+//! `refresh_token.rs`.
 //!
-//! An access token of an ended session stays good for REST until it expires; its WebSockets are closed at once.
+//! # The end of a session
+//! Within a second of its end, by whatever way, its access token is refused and its WebSockets are closed, on every gateway
+//! ([`ending`], [`revocations`]; `an_ended_session_is_refused_everywhere`).
 
+mod authenticate;
 mod config;
+mod device;
+mod ending;
 mod hashing;
 mod me;
 mod password_rules;
@@ -25,6 +31,9 @@ mod passwords;
 mod principal;
 mod refresh;
 mod refresh_token;
+mod revocations;
+mod seen;
+mod session_list;
 mod sessions;
 mod signed_in;
 mod signin;
@@ -32,12 +41,17 @@ mod signing_key;
 mod signout;
 mod signup;
 mod tokens;
+mod upkeep;
 
+pub use authenticate::{authenticate, token_of_handshake};
 pub use config::{AuthConfig, SignupMode};
 pub use passwords::Passwords;
-pub use principal::Principal;
+pub use principal::{Admin, Principal};
+pub use revocations::{Revocations, end_here, watch as watch_revocations};
+pub use seen::{Seen, write as write_seen};
 pub use signing_key::{SigningKey, SigningKeyError};
-pub use tokens::{Claims, TokenError, Tokens};
+pub use tokens::Tokens;
+pub use upkeep::run as upkeep;
 
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -51,4 +65,6 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(refresh::refresh))
         .routes(routes!(signout::sign_out))
         .routes(routes!(me::get_me))
+        .routes(routes!(session_list::list_sessions, session_list::end_other_sessions))
+        .routes(routes!(session_list::end_session))
 }

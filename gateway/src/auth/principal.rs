@@ -1,17 +1,18 @@
-//! Who sends this request.
+//! Who sends this request, and what they may do.
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use sea_orm::{ColumnTrait as _, QueryFilter as _};
+use sealpost_schema::entities::user;
 use sealpost_schema::{ProblemKind, SessionId, Timestamp, UserId};
 
-use super::tokens::TokenError;
+use super::authenticate::{authenticate, token_of};
 use crate::problem::ApiError;
 use crate::state::App;
 
 /// The signed-in user of a request: a handler that takes it answers nobody else.
 ///
-/// From the access token alone, without a query. Whether a session has ended meanwhile will be asked here.
+/// From the access token alone, without a query. A session that has ended is refused within a second of its end.
 #[derive(Clone, Copy, Debug)]
 pub struct Principal {
     pub user_id: UserId,
@@ -23,53 +24,34 @@ impl FromRequestParts<App> for Principal {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let token = bearer(&parts.headers).ok_or_else(|| {
+        let token = token_of(&parts.headers).ok_or_else(|| {
             ApiError::new(
                 ProblemKind::Unauthenticated,
                 "Send the access token in the header `Authorization: Bearer <token>`. Get one at POST /api/auth/signin.",
             )
         })?;
-        let claims = app.tokens.verify(token).map_err(refusal)?;
-        Ok(Self { user_id: claims.user_id, session_id: claims.session_id, expires_at: claims.expires_at })
+        authenticate(app, token)
     }
 }
 
-fn refusal(error: TokenError) -> ApiError {
-    match error {
-        TokenError::Invalid => ApiError::new(
-            ProblemKind::Unauthenticated,
-            "The access token is not one of this server's. Sign in at POST /api/auth/signin.",
-        ),
-        TokenError::Expired => ApiError::new(
-            ProblemKind::TokenExpired,
-            "The access token has expired: refresh it at POST /api/auth/refresh.",
-        ),
-    }
-}
+/// A signed-in user who administers this server. Asks the store, so that a right that was taken away is gone at once; who is
+/// none gets 403.
+#[derive(Clone, Copy, Debug)]
+pub struct Admin(pub Principal);
 
-/// The token of `Authorization: Bearer <token>`.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
-}
+impl FromRequestParts<App> for Admin {
+    type Rejection = ApiError;
 
-#[cfg(test)]
-mod tests {
-    use axum::http::HeaderValue;
-
-    use super::*;
-
-    #[test]
-    fn only_bearer_tokens_count() {
-        let bearer_of = |value: &'static str| {
-            let headers = HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_static(value))]);
-            bearer(&headers).map(str::to_owned)
-        };
-        assert_eq!(bearer_of("Bearer a.b.c").as_deref(), Some("a.b.c"));
-        assert_eq!(bearer_of("bearer a.b.c").as_deref(), Some("a.b.c"));
-        for other in ["", "Bearer", "Bearer ", "Basic YTpi", "a.b.c", "Bearera.b.c"] {
-            assert_eq!(bearer_of(other), None, "{other}");
-        }
-        assert_eq!(bearer(&HeaderMap::new()), None);
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let principal = Principal::from_request_parts(parts, app).await?;
+        let admin = user::Entity::active()
+            .filter(user::Column::Id.eq(principal.user_id.0))
+            .filter(user::Column::Role.eq(user::ADMIN))
+            .one(&app.db)
+            .await
+            .map_err(|error| ApiError::store(&error))?;
+        admin
+            .map(|_| Self(principal))
+            .ok_or_else(|| ApiError::new(ProblemKind::Forbidden, "Only those who administer this server may do this."))
     }
 }

@@ -2,13 +2,16 @@
 
 use axum::Json;
 use axum::extract::State;
-use sealpost_schema::{Problem, ProblemKind, SessionId};
+use sealpost_schema::{Problem, ProblemKind, SessionId, UserId};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
+use super::ending::{self, Ending, Which};
 use super::refresh_token::RefreshToken;
 use super::sessions::{self, Rotation};
 use super::signed_in::TOKEN_TYPE;
+use crate::audit::{self, AuditEntry, AuditEvent, EndReason};
+use crate::caller::Caller;
 use crate::problem::{ApiError, ApiResult, Body};
 use crate::state::App;
 
@@ -58,13 +61,17 @@ pub struct RefreshResponse {
         (status = 503, body = Problem, content_type = "application/problem+json", description = "The store is away; the token stays good"),
     )
 )]
-pub async fn refresh(State(app): State<App>, Body(request): Body<RefreshRequest>) -> ApiResult<Json<RefreshResponse>> {
+pub async fn refresh(
+    State(app): State<App>,
+    caller: Caller,
+    Body(request): Body<RefreshRequest>,
+) -> ApiResult<Json<RefreshResponse>> {
     let sent = RefreshToken::parse(request.refresh_token.expose_secret()).ok_or_else(refused)?;
     let rotation =
         sessions::rotate(&app.db, app.tokens.refresh_keys(), &sent, app.clock.now(), app.auth.refresh_grace()).await;
     match rotation.map_err(|error| ApiError::store(&error))? {
-        Rotation::Next { user, token } => {
-            let issued = app.tokens.issue(user, token.session_id);
+        Rotation::Next { user, token, expires_at } => {
+            let issued = app.tokens.issue(user, token.session_id, expires_at);
             let (access_token, expires_in) = issued.map_err(|error| ApiError::internal(&error))?;
             Ok(Json(RefreshResponse {
                 session_id: token.session_id,
@@ -75,10 +82,19 @@ pub async fn refresh(State(app): State<App>, Body(request): Body<RefreshRequest>
             }))
         }
         Rotation::Refused => Err(refused()),
-        Rotation::Reused => {
+        Rotation::Reused { user } => {
             tracing::warn!(session = %sent.session_id, "an old refresh token was used again: its session ends");
-            sessions::end(&app, sent.session_id).await?;
+            end_copied(&app, user, sent.session_id, &caller).await?;
             Err(refused())
         }
     }
+}
+
+/// Somebody has a copy of a token: whoever it is, the session ends for both.
+async fn end_copied(app: &App, user: UserId, session: SessionId, caller: &Caller) -> ApiResult<()> {
+    let entry = AuditEntry::to(Some(user), AuditEvent::RefreshReused {}).session(session);
+    let recorded = audit::record(&app.db, app.clock.now(), caller, entry).await;
+    recorded.map_err(|error| ApiError::store(&error))?;
+    let ending = Ending { by: None, reason: EndReason::RefreshReused, caller };
+    ending::end(app, user, Which::One(session), ending).await.map(|_| ())
 }

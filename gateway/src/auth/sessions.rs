@@ -1,41 +1,46 @@
-//! Sessions in the database: begin, move on, end. The module `auth` explains the chain of refresh tokens.
+//! Sessions in the database: begin and move on. The module `auth` explains the chain of refresh tokens.
 
 use std::time::Duration;
 
 use sea_orm::sea_query::Query;
-use sea_orm::{ActiveValue::Set, ColumnTrait as _, ConnectionTrait, DbErr, EntityTrait as _, QueryFilter as _};
-use sealpost_bus::Subject;
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait as _, ConnectionTrait, DbErr, EntityTrait as _, IntoActiveModel as _,
+    QueryFilter as _,
+};
 use sealpost_schema::entities::{session, user};
-use sealpost_schema::{ControlNotice, ProblemKind, SessionId, Timestamp, UserId};
+use sealpost_schema::{SessionId, Timestamp, UserId};
 
+use super::config::AuthConfig;
 use super::refresh_token::{RefreshKeys, RefreshToken};
-use crate::problem::{ApiError, ApiResult};
-use crate::state::App;
-
-/// What the column takes, in characters.
-const MAX_USER_AGENT_CHARS: usize = 255;
+use super::signed_in::SignIn;
 
 /// Stores a new session with its first refresh token.
 pub async fn begin(
     db: &impl ConnectionTrait,
+    config: &AuthConfig,
     token: &RefreshToken,
     user: UserId,
     now: Timestamp,
-    lifetime: Duration,
-    user_agent: Option<&str>,
-) -> Result<(), DbErr> {
-    let row = session::ActiveModel {
-        id: Set(token.session_id.0),
-        user_id: Set(user.0),
-        refresh_hash: Set(token.hash()),
-        previous_hash: Set(None),
-        rotated_at: Set(now.millis()),
-        created_at: Set(now.millis()),
-        expires_at: Set(now.plus(lifetime).millis()),
-        ended_at: Set(None),
-        user_agent: Set(user_agent.map(|text| text.chars().take(MAX_USER_AGENT_CHARS).collect())),
+    sign_in: &SignIn<'_>,
+) -> Result<session::Model, DbErr> {
+    let row = session::Model {
+        id: token.session_id.0,
+        user_id: user.0,
+        refresh_hash: token.hash(),
+        previous_hash: None,
+        rotated_at: now.millis(),
+        created_at: now.millis(),
+        expires_at: now.plus(config.refresh_lifetime()).millis(),
+        ended_at: None,
+        user_agent: sign_in.caller.user_agent.clone(),
+        name: sign_in.device.name.clone(),
+        kind: sign_in.device.kind.as_str().to_owned(),
+        address: sign_in.caller.address_text(),
+        last_seen_at: now.millis(),
+        idle_seconds: i64::try_from(config.idle_seconds(sign_in.device.kind)).unwrap_or(i64::MAX / 1000),
     };
-    session::Entity::insert(row).exec_without_returning(db).await.map(|_| ())
+    session::Entity::insert(row.clone().into_active_model()).exec_without_returning(db).await?;
+    Ok(row)
 }
 
 /// What became of a refresh.
@@ -45,10 +50,14 @@ pub enum Rotation {
     Next {
         user: UserId,
         token: RefreshToken,
+        /// When the session ends at the latest.
+        expires_at: Timestamp,
     },
     Refused,
     /// An old token was used again: a copy of it is about. The session has to end.
-    Reused,
+    Reused {
+        user: UserId,
+    },
 }
 
 /// Moves the session on to the successor of `token`. However many do so at once, one `UPDATE` takes effect.
@@ -64,7 +73,7 @@ pub async fn rotate(
     if row.refresh_hash == hash {
         let Some(next) = keys.successors(token).next() else { return Ok(Rotation::Refused) };
         if replace(db, token, &next, now).await? {
-            return Ok(Rotation::Next { user: UserId(row.user_id), token: next });
+            return Ok(next_of(&row, next));
         }
         // Another request was faster.
         match find_live(db, token.session_id, now).await? {
@@ -75,19 +84,22 @@ pub async fn rotate(
     let is_previous = row.previous_hash.as_ref() == Some(&hash);
     if is_previous && now <= Timestamp::from_millis(row.rotated_at).plus(grace) {
         let given_out = keys.successors(token).find(|next| next.hash() == row.refresh_hash);
-        let again = |next| Rotation::Next { user: UserId(row.user_id), token: next };
-        return Ok(given_out.map_or(Rotation::Refused, again));
+        return Ok(given_out.map_or(Rotation::Refused, |next| next_of(&row, next)));
     }
-    Ok(if is_previous || keys.made(token) { Rotation::Reused } else { Rotation::Refused })
+    let reused = is_previous || keys.made(token);
+    Ok(if reused { Rotation::Reused { user: UserId(row.user_id) } } else { Rotation::Refused })
 }
 
-/// Neither ended nor expired, of a user who is not disabled.
+fn next_of(row: &session::Model, token: RefreshToken) -> Rotation {
+    Rotation::Next { user: UserId(row.user_id), token, expires_at: Timestamp::from_millis(row.expires_at) }
+}
+
+/// Neither ended nor expired nor idle, of a user who is not disabled.
 async fn find_live(db: &impl ConnectionTrait, id: SessionId, now: Timestamp) -> Result<Option<session::Model>, DbErr> {
     let mut active = Query::select();
     active.column(user::Column::Id).from(user::Entity).and_where(user::Column::DisabledAt.is_null());
     session::Entity::find_by_id(id.0)
-        .filter(session::Column::EndedAt.is_null())
-        .filter(session::Column::ExpiresAt.gt(now.millis()))
+        .filter(session::live(now.millis()))
         .filter(session::Column::UserId.in_subquery(active))
         .one(db)
         .await
@@ -104,6 +116,7 @@ async fn replace(
         refresh_hash: Set(next.hash()),
         previous_hash: Set(Some(token.hash())),
         rotated_at: Set(now.millis()),
+        last_seen_at: Set(now.millis()),
         ..Default::default()
     };
     let done = session::Entity::update_many()
@@ -114,33 +127,6 @@ async fn replace(
         .exec(db)
         .await?;
     Ok(done.rows_affected == 1)
-}
-
-/// Marks the session as ended; one that has ended already stays as it is.
-pub async fn mark_ended(db: &impl ConnectionTrait, id: SessionId, now: Timestamp) -> Result<(), DbErr> {
-    let change = session::ActiveModel { ended_at: Set(Some(now.millis())), ..Default::default() };
-    let session = session::Entity::update_many().set(change).filter(session::Column::Id.eq(id.0));
-    session.filter(session::Column::EndedAt.is_null()).exec(db).await.map(|_| ())
-}
-
-/// Ends the session and has every gateway close its connections. Repeating it repeats the notice.
-pub async fn end(app: &App, id: SessionId) -> ApiResult<()> {
-    mark_ended(&app.db, id, app.clock.now()).await.map_err(|error| ApiError::store(&error))?;
-    app.connections.close_session(id);
-    announce_end(app, id).await.map_err(|error| {
-        tracing::warn!(session = %id, error, "the end of a session could not be announced");
-        ApiError::new(
-            ProblemKind::Pending,
-            "The session has ended, but other gateways have not heard of it yet and may keep connections open. Send this again.",
-        )
-    })
-}
-
-async fn announce_end(app: &App, session_id: SessionId) -> Result<(), String> {
-    let subject = Subject::new(ControlNotice::SUBJECT).map_err(|error| error.to_string())?;
-    let notice = serde_json::to_vec(&ControlNotice::SessionEnded { session_id }).map_err(|error| error.to_string())?;
-    app.live.publish(subject, notice.into()).await.map_err(|error| error.to_string())?;
-    app.live.flush().await.map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

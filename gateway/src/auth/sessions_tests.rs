@@ -2,9 +2,14 @@ use std::path::PathBuf;
 
 use sea_orm::{ConnectOptions, Database, DatabaseConnection, IntoActiveModel as _, Schema};
 use sealpost_schema::Clock;
+use sealpost_schema::entities::audit;
 
+use super::super::device::{Device, DeviceKind};
+use super::super::ending::{self, Ending, Which};
 use super::super::signing_key::SigningKey;
 use super::*;
+use crate::audit::{EndReason, SignInMethod};
+use crate::caller::Caller;
 
 const GRACE: Duration = Duration::from_secs(15);
 const DAYS: Duration = Duration::from_hours(30 * 24);
@@ -20,28 +25,28 @@ struct Setup {
 
 impl Setup {
     async fn new() -> Self {
-        Self::at(ConnectOptions::new("sqlite::memory:").max_connections(1).to_owned()).await
+        Self::of(DeviceKind::Device).await
     }
 
-    async fn at(options: ConnectOptions) -> Self {
+    async fn of(kind: DeviceKind) -> Self {
+        Self::at(ConnectOptions::new("sqlite::memory:").max_connections(1).to_owned(), kind).await
+    }
+
+    async fn at(options: ConnectOptions, kind: DeviceKind) -> Self {
         let db = Database::connect(options).await.unwrap();
         let schema = Schema::new(db.get_database_backend());
         db.execute(&schema.create_table_from_entity(user::Entity)).await.unwrap();
         db.execute(&schema.create_table_from_entity(session::Entity)).await.unwrap();
+        db.execute(&schema.create_table_from_entity(audit::Entity)).await.unwrap();
         let (clock, user) = (Clock::default(), UserId::new());
-        let row = user::Model {
-            id: user.0,
-            username: "ada".to_owned(),
-            display_name: "Ada".to_owned(),
-            email: None,
-            password_hash: String::new(),
-            created_at: 0,
-            disabled_at: None,
-        };
+        let row = user::Model::new(user.0, "ada", 0);
         user::Entity::insert(row.into_active_model()).exec_without_returning(&db).await.unwrap();
         let keys = RefreshKeys::new(&[new_key()]);
         let first = keys.first(SessionId::new()).unwrap();
-        begin(&db, &first, user, clock.now(), DAYS, Some(&"agent ".repeat(1000))).await.unwrap();
+        let caller = Caller::default();
+        let device = Device { name: None, kind };
+        let sign_in = SignIn { method: SignInMethod::Password, device, caller: &caller };
+        begin(&db, &AuthConfig::default(), &first, user, clock.now(), &sign_in).await.unwrap();
         Self { db, keys, clock, user, first }
     }
 
@@ -49,9 +54,14 @@ impl Setup {
         rotate(&self.db, &self.keys, token, self.clock.now(), GRACE).await.unwrap()
     }
 
+    async fn end(&self, token: &RefreshToken, at: Timestamp) {
+        let ending = Ending { by: Some(self.user), reason: EndReason::SignedOut, caller: &Caller::default() };
+        ending::mark(&self.db, self.user, Which::One(token.session_id), at, ending).await.unwrap();
+    }
+
     async fn next(&self, token: &RefreshToken) -> RefreshToken {
         match self.rotate(token).await {
-            Rotation::Next { user, token } if user == self.user => token,
+            Rotation::Next { user, token, expires_at } if user == self.user && expires_at > self.clock.now() => token,
             other => panic!("{other:?}"),
         }
     }
@@ -90,7 +100,7 @@ async fn the_grace_is_not_prolonged_by_asking() {
     setup.clock.step(10_000);
     setup.next(&setup.first).await;
     setup.clock.step(6_000);
-    assert_eq!(setup.rotate(&setup.first).await, Rotation::Reused);
+    assert_eq!(setup.rotate(&setup.first).await, Rotation::Reused { user: setup.user });
 }
 
 #[tokio::test]
@@ -98,12 +108,12 @@ async fn a_token_whose_successor_was_used_is_reuse_even_within_the_grace() {
     let setup = Setup::new().await;
     let second = setup.next(&setup.first).await;
     let third = setup.next(&second).await;
-    assert_eq!(setup.rotate(&setup.first).await, Rotation::Reused);
+    assert_eq!(setup.rotate(&setup.first).await, Rotation::Reused { user: setup.user });
     let mut token = third;
     for _ in 0..10 {
         token = setup.next(&token).await;
     }
-    assert_eq!(setup.rotate(&setup.first).await, Rotation::Reused, "however old");
+    assert_eq!(setup.rotate(&setup.first).await, Rotation::Reused { user: setup.user }, "however old");
 }
 
 #[tokio::test]
@@ -129,9 +139,23 @@ async fn ended_expired_and_disabled_are_refused() {
     user::Entity::update_many().set(disable(None)).exec(&setup.db).await.unwrap();
 
     let second = setup.next(&setup.first).await;
-    mark_ended(&setup.db, second.session_id, setup.clock.now()).await.unwrap();
+    setup.end(&second, setup.clock.now()).await;
     for token in [&setup.first, &second] {
         assert_eq!(setup.rotate(token).await, Rotation::Refused);
+    }
+}
+
+#[tokio::test]
+async fn a_browser_that_was_not_used_for_a_day_is_signed_out_and_a_device_is_not() {
+    const HOUR: i64 = 3_600_000;
+    for (kind, stays) in [(DeviceKind::Browser, false), (DeviceKind::Device, true)] {
+        let setup = Setup::of(kind).await;
+        setup.clock.step(23 * HOUR);
+        let second = setup.next(&setup.first).await;
+        setup.clock.step(23 * HOUR);
+        let third = setup.next(&second).await;
+        setup.clock.step(25 * HOUR);
+        assert_eq!(matches!(setup.rotate(&third).await, Rotation::Next { .. }), stays, "{kind:?}");
     }
 }
 
@@ -139,11 +163,13 @@ async fn ended_expired_and_disabled_are_refused() {
 async fn the_first_end_of_a_session_stays() {
     let setup = Setup::new().await;
     for at in [5, 6] {
-        mark_ended(&setup.db, setup.first.session_id, Timestamp::from_millis(at)).await.unwrap();
+        setup.end(&setup.first, Timestamp::from_millis(at)).await;
     }
     let row = session::Entity::find_by_id(setup.first.session_id.0).one(&setup.db).await.unwrap().unwrap();
     assert_eq!(row.ended_at, Some(5));
-    assert_eq!(row.user_agent.unwrap().len(), 255);
+    let recorded = audit::Entity::find().all(&setup.db).await.unwrap();
+    assert_eq!(recorded.len(), 1, "{recorded:?}");
+    assert_eq!(recorded[0].details, r#"{"count":1,"reason":"signed_out"}"#);
 }
 
 #[tokio::test]
@@ -180,11 +206,12 @@ async fn of_40_refreshes_at_once_one_rotates_and_all_get_the_one_successor() {
     let folder = Folder(std::env::temp_dir().join(format!("sealpost-{}", SessionId::new())));
     std::fs::create_dir(&folder.0).unwrap();
     let url = format!("sqlite://{}?mode=rwc", folder.0.join("sessions.db").display());
-    let setup = Setup::at(ConnectOptions::new(url).max_connections(8).to_owned()).await;
+    let setup = Setup::at(ConnectOptions::new(url).max_connections(8).to_owned(), DeviceKind::Device).await;
     let results = futures_util::future::join_all((0..40).map(|_| setup.rotate(&setup.first))).await;
     let expected = setup.keys.successors(&setup.first).next().unwrap();
     for result in results {
-        assert_eq!(result, Rotation::Next { user: setup.user, token: expected.clone() });
+        let Rotation::Next { token, .. } = result else { panic!("{result:?}") };
+        assert_eq!(token, expected);
     }
     let row = session::Entity::find_by_id(setup.first.session_id.0).one(&setup.db).await.unwrap().unwrap();
     assert_eq!((row.refresh_hash, row.previous_hash), (expected.hash(), Some(setup.first.hash())));

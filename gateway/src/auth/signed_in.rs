@@ -1,15 +1,27 @@
-//! What sign-up and sign-in have in common: a new session and its first tokens.
+//! The end of every way to sign in: a new session with its first tokens.
 
-use axum::http::{HeaderMap, header};
-use sea_orm::ConnectionTrait;
-use sealpost_schema::entities::user;
-use sealpost_schema::{SessionId, UserId};
+use sea_orm::{ColumnTrait as _, DatabaseTransaction, DbErr, QueryFilter as _, QueryOrder as _, QuerySelect as _};
+use sealpost_schema::entities::{session, user};
+use sealpost_schema::{ProblemKind, SessionId, Timestamp, UserId};
 use serde::Serialize;
 
+use super::device::Device;
+use super::ending::{self, Ending, Which};
 use super::sessions;
+use crate::audit::{self, AuditEntry, AuditEvent, EndReason, SignInMethod};
+use crate::caller::Caller;
 use crate::problem::{ApiError, ApiResult};
 use crate::state::App;
+use crate::transaction;
 use crate::users::UserResponse;
+
+/// What a sign-in led to.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(tag = "status", rename_all = "snake_case")]
+pub enum SignInResponse {
+    /// A new session.
+    SignedIn(SignedInResponse),
+}
 
 /// A new session.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -31,21 +43,73 @@ pub struct SignedInResponse {
 
 pub const TOKEN_TYPE: &str = "Bearer";
 
-/// Begins a session of `user`. What it writes takes effect with `db`'s transaction, if that is one.
-pub async fn begin_session(
-    app: &App,
-    db: &impl ConnectionTrait,
-    user: user::Model,
-    headers: &HeaderMap,
-) -> ApiResult<SignedInResponse> {
-    let (user_id, session_id) = (UserId(user.id), SessionId::new());
-    let token = app.tokens.refresh_keys().first(session_id).map_err(|error| ApiError::internal(&error))?;
-    let user_agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
-    sessions::begin(db, &token, user_id, app.clock.now(), app.auth.refresh_lifetime(), user_agent)
+/// How, on what and from where somebody signs in.
+#[derive(Clone, Debug)]
+pub struct SignIn<'a> {
+    pub method: SignInMethod,
+    /// [Checked](Device::checked).
+    pub device: Device,
+    pub caller: &'a Caller,
+}
+
+/// Completes a sign-in of `user`, who has shown by `sign_in.method` who they are: the one way to a session. `user` is the row that
+/// this was checked against; if the account was disabled or its password changed meanwhile, nothing begins.
+pub async fn complete_sign_in(app: &App, user: user::Model, sign_in: SignIn<'_>) -> ApiResult<SignInResponse> {
+    let transaction = transaction::begin(app).await?;
+    let unchanged = user::Entity::active()
+        .filter(user::Column::Id.eq(user.id))
+        .filter(user::Column::PasswordHash.eq(&user.password_hash))
+        .lock_shared()
+        .one(&transaction)
         .await
         .map_err(|error| ApiError::store(&error))?;
-    let (access_token, expires_in) =
-        app.tokens.issue(user_id, session_id).map_err(|error| ApiError::internal(&error))?;
+    if unchanged.is_none() {
+        return Err(ApiError::new(ProblemKind::WrongCredentials, "The account changed meanwhile. Sign in again."));
+    }
+    let gave_way = make_room(app, &transaction, UserId(user.id), sign_in.caller).await;
+    let gave_way = gave_way.map_err(|error| ApiError::store(&error))?;
+    let event = AuditEvent::SignedIn { method: sign_in.method };
+    let signed_in = begin_session(app, &transaction, user, sign_in, event).await?;
+    transaction::commit(transaction).await?;
+    ending::announce(app, gave_way.as_slice()).await;
+    Ok(SignInResponse::SignedIn(signed_in))
+}
+
+/// A user has a bounded number of sessions: beyond it the one seen longest ago ends.
+async fn make_room(
+    app: &App,
+    transaction: &DatabaseTransaction,
+    user: UserId,
+    caller: &Caller,
+) -> Result<Vec<SessionId>, DbErr> {
+    let now = app.clock.now();
+    let oldest = session::Entity::live_of(user.0, now.millis())
+        .order_by_desc(session::Column::LastSeenAt)
+        .offset(app.auth.max_sessions_per_user - 1)
+        .limit(1)
+        .one(transaction)
+        .await?;
+    let Some(oldest) = oldest else { return Ok(Vec::new()) };
+    let ending = Ending { by: Some(user), reason: EndReason::TooMany, caller };
+    ending::mark(transaction, user, Which::One(SessionId(oldest.id)), now, ending).await
+}
+
+/// Begins a session of `user` and records `event`. What it writes takes effect with the transaction.
+pub async fn begin_session(
+    app: &App,
+    transaction: &DatabaseTransaction,
+    user: user::Model,
+    sign_in: SignIn<'_>,
+    event: AuditEvent,
+) -> ApiResult<SignedInResponse> {
+    let (user_id, session_id, now) = (UserId(user.id), SessionId::new(), app.clock.now());
+    let token = app.tokens.refresh_keys().first(session_id).map_err(|error| ApiError::internal(&error))?;
+    let row = sessions::begin(transaction, &app.auth, &token, user_id, now, &sign_in).await;
+    let row = row.map_err(|error| ApiError::store(&error))?;
+    let entry = AuditEntry::own(user_id, event).session(session_id);
+    audit::record(transaction, now, sign_in.caller, entry).await.map_err(|error| ApiError::store(&error))?;
+    let issued = app.tokens.issue(user_id, session_id, Timestamp::from_millis(row.expires_at));
+    let (access_token, expires_in) = issued.map_err(|error| ApiError::internal(&error))?;
     Ok(SignedInResponse {
         user: UserResponse::new(user),
         session_id,

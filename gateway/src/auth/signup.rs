@@ -2,19 +2,23 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
-use sea_orm::{DbErr, EntityTrait as _, IntoActiveModel as _, SqlErr, TransactionTrait as _};
+use axum::http::StatusCode;
+use sea_orm::{DbErr, EntityTrait as _, IntoActiveModel as _, SqlErr};
 use sealpost_schema::entities::user;
 use sealpost_schema::{Problem, ProblemKind, UserId};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
 use super::config::SignupMode;
+use super::device::Device;
 use super::password_rules;
 use super::passwords::PasswordError;
-use super::signed_in::{SignedInResponse, begin_session};
+use super::signed_in::{SignIn, SignInResponse, begin_session};
+use crate::audit::{AuditEvent, SignInMethod};
+use crate::caller::Caller;
 use crate::problem::{ApiError, ApiResult, Body};
 use crate::state::App;
+use crate::transaction;
 use crate::users::username;
 
 const MAX_DISPLAY_NAME_CHARS: usize = 80;
@@ -46,6 +50,8 @@ pub struct SignUpRequest {
     /// Shown to nobody but you.
     #[schema(example = "ada@example.org", max_length = 254)]
     pub email: Option<String>,
+    #[serde(default)]
+    pub device: Device,
 }
 
 /// Sign up
@@ -55,7 +61,7 @@ pub struct SignUpRequest {
     post, path = "/auth/signup", tag = "auth",
     request_body = SignUpRequest,
     responses(
-        (status = 201, body = SignedInResponse, description = "The account, and a first session of it"),
+        (status = 201, body = SignInResponse, description = "The account, and a first session of it"),
         (status = 400, body = Problem, content_type = "application/problem+json", description = "Not JSON"),
         (status = 403, body = Problem, content_type = "application/problem+json", description = "This server is closed to sign-ups"),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "The user name is taken"),
@@ -67,9 +73,9 @@ pub struct SignUpRequest {
 )]
 pub async fn sign_up(
     State(app): State<App>,
-    headers: HeaderMap,
+    caller: Caller,
     Body(request): Body<SignUpRequest>,
-) -> ApiResult<(StatusCode, Json<SignedInResponse>)> {
+) -> ApiResult<(StatusCode, Json<SignInResponse>)> {
     if app.auth.signup == SignupMode::Closed {
         return Err(ApiError::new(
             ProblemKind::Forbidden,
@@ -77,13 +83,15 @@ pub async fn sign_up(
         ));
     }
     let mut user = check(&app, &request)?;
+    let device = request.device.checked()?;
     // Those who are disabled keep their names; the unique index knows them.
     let known = user::Entity::by_username(&user.username).one(&app.db).await;
     if known.map_err(|error| ApiError::store(&error))?.is_some() {
         return Err(taken(&user.username));
     }
     user.password_hash = app.passwords.hash(request.password).await.map_err(PasswordError::into_api)?;
-    let signed_in = insert(&app, user, &headers).await?;
+    let sign_in = SignIn { method: SignInMethod::Password, device, caller: &caller };
+    let signed_in = insert(&app, user, sign_in).await?;
     Ok((StatusCode::CREATED, Json(signed_in)))
 }
 
@@ -93,15 +101,8 @@ fn check(app: &App, request: &SignUpRequest) -> ApiResult<user::Model> {
     let display_name = check_display_name(request.display_name.as_deref().unwrap_or(&username))?;
     let email = request.email.as_deref().map(check_email).transpose()?;
     password_rules::check(request.password.expose_secret(), &username, app.auth.min_password_length)?;
-    Ok(user::Model {
-        id: UserId::new().0,
-        username,
-        display_name,
-        email,
-        password_hash: String::new(),
-        created_at: app.clock.now().millis(),
-        disabled_at: None,
-    })
+    let user = user::Model::new(UserId::new().0, &username, app.clock.now().millis());
+    Ok(user::Model { display_name, email, ..user })
 }
 
 fn check_display_name(name: &str) -> ApiResult<String> {
@@ -130,16 +131,16 @@ fn check_email(email: &str) -> ApiResult<String> {
     }
 }
 
-/// User and session together. Begins with a write, so that SQLite waits for its turn.
-async fn insert(app: &App, user: user::Model, headers: &HeaderMap) -> ApiResult<SignedInResponse> {
-    let transaction = app.db.begin().await.map_err(|error| ApiError::store(&error))?;
+/// User and session together.
+async fn insert(app: &App, user: user::Model, sign_in: SignIn<'_>) -> ApiResult<SignInResponse> {
+    let transaction = transaction::begin(app).await?;
     user::Entity::insert(user.clone().into_active_model())
         .exec_without_returning(&transaction)
         .await
         .map_err(|error| insert_error(&error, &user.username))?;
-    let signed_in = begin_session(app, &transaction, user, headers).await?;
-    transaction.commit().await.map_err(|error| ApiError::store(&error))?;
-    Ok(signed_in)
+    let signed_in = begin_session(app, &transaction, user, sign_in, AuditEvent::SignedUp {}).await?;
+    transaction::commit(transaction).await?;
+    Ok(SignInResponse::SignedIn(signed_in))
 }
 
 /// The unique indices have the last word.
@@ -198,13 +199,8 @@ mod tests {
         let table = Schema::new(db.get_database_backend()).create_table_from_entity(user::Entity);
         db.execute(&table).await.unwrap();
         let row = |username: &str, email: &str| user::Model {
-            id: UserId::new().0,
-            username: username.to_owned(),
-            display_name: username.to_owned(),
             email: Some(email.to_owned()),
-            password_hash: String::new(),
-            created_at: 0,
-            disabled_at: None,
+            ..user::Model::new(UserId::new().0, username, 0)
         };
         let insert =
             async |row: user::Model| user::Entity::insert(row.into_active_model()).exec_without_returning(&db).await;

@@ -98,22 +98,29 @@ impl Tokens {
         }))
     }
 
-    /// An access token, and in how many seconds it expires.
-    pub fn issue(&self, user: UserId, session: SessionId) -> Result<(String, u64), IssueError> {
+    /// An access token, and in how many seconds it expires: not after its session.
+    pub fn issue(
+        &self,
+        user: UserId,
+        session: SessionId,
+        session_ends: Timestamp,
+    ) -> Result<(String, u64), IssueError> {
         let parts = &self.0;
         let key = parts.keys.first().ok_or(IssueError::NoKey)?;
         let header = Header { typ: Some(TYPE.to_owned()), kid: Some(key.kid.clone()), ..Header::new(Algorithm::EdDSA) };
         let now = self.now_seconds();
+        let left = u64::try_from(session_ends.millis() / 1000 - now).unwrap_or(0);
+        let lifetime = parts.lifetime_seconds.min(left);
         let claims = SignedClaims {
             iss: parts.issuer.clone(),
             aud: parts.audience.clone(),
             sub: user,
             sid: session,
             iat: now,
-            exp: now.saturating_add_unsigned(parts.lifetime_seconds),
+            exp: now.saturating_add_unsigned(lifetime),
             nbf: None,
         };
-        Ok((encode(&header, &claims, &key.encoding)?, parts.lifetime_seconds))
+        Ok((encode(&header, &claims, &key.encoding)?, lifetime))
     }
 
     pub fn verify(&self, token: &str) -> Result<Claims, TokenError> {

@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 
 use super::*;
 
+/// Sessions end after their tokens.
+const LATER: Timestamp = Timestamp(i64::MAX);
+
 /// One key, its tokens, and tokens that only look like them.
 struct Forge {
     text: SecretString,
@@ -71,7 +74,7 @@ fn an_issued_token_says_who_and_until_when() {
     let forge = Forge::new();
     let (user, session) = (UserId::new(), SessionId::new());
     let before = forge.clock.now().millis() / 1000;
-    let (token, expires_in) = forge.tokens.issue(user, session).unwrap();
+    let (token, expires_in) = forge.tokens.issue(user, session, LATER).unwrap();
     let claims = forge.tokens.verify(&token).unwrap();
     assert_eq!((claims.user_id, claims.session_id, expires_in), (user, session, 900));
     assert!((before + 900..before + 905).contains(&(claims.expires_at.millis() / 1000)));
@@ -84,7 +87,7 @@ fn an_issued_token_says_who_and_until_when() {
 #[test]
 fn the_given_clock_decides_about_expiry() {
     let forge = Forge::new();
-    let (token, _) = forge.tokens.issue(UserId::new(), SessionId::new()).unwrap();
+    let (token, _) = forge.tokens.issue(UserId::new(), SessionId::new(), LATER).unwrap();
     forge.clock.step(903_000);
     assert!(forge.tokens.verify(&token).is_ok(), "clocks may differ by 5 s");
     forge.clock.step(3_000);
@@ -185,7 +188,7 @@ fn another_key_is_refused_with_its_own_kid_and_with_ours() {
 #[test]
 fn every_truncation_and_every_changed_character_is_refused() {
     let forge = Forge::new();
-    let (token, _) = forge.tokens.issue(UserId::new(), SessionId::new()).unwrap();
+    let (token, _) = forge.tokens.issue(UserId::new(), SessionId::new(), LATER).unwrap();
     for length in 0..token.len() {
         forge.refused(&token[..length]);
         let mut changed = token.clone().into_bytes();
@@ -205,8 +208,8 @@ fn after_a_rotation_old_tokens_are_still_good_and_new_ones_have_the_new_key() {
         Tokens::new(&AuthConfig::default(), keys, clock.clone())
     };
     let (before, during, after) = (tokens(&[&old]), tokens(&[&new, &old]), tokens(&[&new]));
-    let (old_token, _) = before.issue(UserId::new(), SessionId::new()).unwrap();
-    let (new_token, _) = during.issue(UserId::new(), SessionId::new()).unwrap();
+    let (old_token, _) = before.issue(UserId::new(), SessionId::new(), LATER).unwrap();
+    let (new_token, _) = during.issue(UserId::new(), SessionId::new(), LATER).unwrap();
     assert!(during.verify(&old_token).is_ok() && during.verify(&new_token).is_ok());
     assert!(after.verify(&new_token).is_ok());
     assert_eq!(after.verify(&old_token), Err(TokenError::Invalid));
@@ -216,8 +219,17 @@ fn after_a_rotation_old_tokens_are_still_good_and_new_ones_have_the_new_key() {
 #[test]
 fn without_a_key_nothing_is_issued_and_nothing_is_good() {
     let none = Tokens::new(&AuthConfig::default(), Vec::new(), Clock::default());
-    assert!(matches!(none.issue(UserId::new(), SessionId::new()), Err(IssueError::NoKey)));
+    assert!(matches!(none.issue(UserId::new(), SessionId::new(), LATER), Err(IssueError::NoKey)));
     let forge = Forge::new();
-    let (token, _) = forge.tokens.issue(UserId::new(), SessionId::new()).unwrap();
+    let (token, _) = forge.tokens.issue(UserId::new(), SessionId::new(), LATER).unwrap();
     assert_eq!(none.verify(&token), Err(TokenError::Invalid));
+}
+
+#[test]
+fn no_token_outlives_its_session() {
+    let forge = Forge::new();
+    let ends = forge.clock.now().plus(std::time::Duration::from_mins(1));
+    let (token, expires_in) = forge.tokens.issue(UserId::new(), SessionId::new(), ends).unwrap();
+    assert!((59..=60).contains(&expires_in), "{expires_in}");
+    assert!(forge.tokens.verify(&token).unwrap().expires_at <= ends);
 }

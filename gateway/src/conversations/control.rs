@@ -1,9 +1,6 @@
 //! What all control changes share: the transaction, the rights, the outbox row, and getting the event appended.
 
-use sea_orm::{
-    ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect, SqliteTransactionMode,
-    TransactionOptions, TransactionTrait,
-};
+use sea_orm::{ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect};
 use sealpost_lane::{Draft, LaneError, Rule};
 use sealpost_schema::entities::{conversation, outbox, participant};
 use sealpost_schema::{
@@ -12,19 +9,7 @@ use sealpost_schema::{
 
 use crate::problem::{ApiError, ApiResult};
 use crate::state::App;
-
-/// A transaction that may read and then write. SQLite needs to know that at the start.
-pub async fn begin(app: &App) -> ApiResult<DatabaseTransaction> {
-    let options = TransactionOptions {
-        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-        ..TransactionOptions::default()
-    };
-    app.db.begin_with_options(options).await.map_err(|error| ApiError::store(&error))
-}
-
-pub async fn commit(transaction: DatabaseTransaction) -> ApiResult<()> {
-    transaction.commit().await.map_err(|error| ApiError::store(&error))
-}
+pub use crate::transaction::{begin, commit};
 
 /// The conversation with the caller's role, locked until the transaction ends: control changes of one conversation come one
 /// after the other.

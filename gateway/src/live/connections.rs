@@ -1,6 +1,6 @@
 //! All connections of this process, by user and by session.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sealpost_schema::{CloseCode, SessionId, UserId};
@@ -70,9 +70,15 @@ impl Connections {
         self.len() == 0
     }
 
-    /// Closes the connections of a session that ended. Sessions end rarely, so this looks at all.
-    pub fn close_session(&self, session: SessionId) {
-        for connection in self.lock().users.values().flatten().filter(|connection| connection.session_id == session) {
+    /// Closes the connections of sessions that ended. Sessions end rarely, so this looks at all.
+    pub fn close_sessions(&self, sessions: &HashSet<SessionId>) {
+        if sessions.is_empty() {
+            return;
+        }
+        for connection in self.lock().users.values().flatten() {
+            if !sessions.contains(&connection.session_id) {
+                continue;
+            }
             connection.close(CloseCode::Unauthenticated);
         }
     }

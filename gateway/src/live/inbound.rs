@@ -238,7 +238,7 @@ pub fn join(app: &App, connections: Vec<Arc<Connection>>, id: ConversationId, se
     }
 }
 
-/// A token on an open connection must be the same user's.
-pub fn is_wrong_user(connection: &Connection, user: sealpost_schema::UserId) -> Option<CloseCode> {
-    (connection.user_id != user).then_some(CloseCode::Unauthenticated)
+/// A token on an open connection must be of the same session: when that ends, the connection must close.
+pub fn is_other_session(connection: &Connection, session: sealpost_schema::SessionId) -> Option<CloseCode> {
+    (connection.session_id != session).then_some(CloseCode::Unauthenticated)
 }

@@ -19,14 +19,12 @@ use tokio::time::Instant;
 
 use super::inbound::{self, Next};
 use super::{Connection, resume};
-use crate::auth::{Claims, TokenError};
+use crate::auth::{Principal, authenticate, token_of_handshake};
 use crate::problem::{ApiError, ApiResult, Query};
 use crate::state::App;
 
 /// The subprotocol that this server speaks.
 const PROTOCOL: &str = "sealpost.v1";
-/// A client that offers this, next to [`PROTOCOL`], shows its token so.
-const BEARER_PROTOCOL: &str = "bearer.";
 /// Frames taken from the queue and written with one system call.
 const WRITE_BATCH: usize = 64;
 /// A write that takes longer has nobody at the other end.
@@ -62,7 +60,7 @@ fn accept(
     upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
 ) -> ApiResult<Response> {
     check_origin(app, headers)?;
-    let claims = token_of(headers).map(|token| verify(app, token)).transpose()?;
+    let principal = token_of_handshake(headers).map(|token| authenticate(app, token)).transpose()?;
     let upgrade = upgrade
         .map_err(|rejection| ApiError::new(ProblemKind::Malformed, format!("{rejection} Open a WebSocket here.")))?;
     if app.stop.is_cancelled() {
@@ -78,7 +76,7 @@ fn accept(
         .max_write_buffer_size(app.config.send_queue_bytes.max(hard_limit) * 2)
         .max_message_size(hard_limit)
         .max_frame_size(hard_limit)
-        .on_upgrade(move |socket| Box::pin(run(app, socket, claims, wait_for_resume))))
+        .on_upgrade(move |socket| Box::pin(run(app, socket, principal, wait_for_resume))))
 }
 
 /// Browsers name the page that opens the socket; programs name none.
@@ -96,35 +94,14 @@ fn check_origin(app: &App, headers: &HeaderMap) -> ApiResult<()> {
     ))
 }
 
-fn token_of(headers: &HeaderMap) -> Option<&str> {
-    if let Some(value) = headers.get(header::AUTHORIZATION) {
-        let value = value.to_str().unwrap_or_default();
-        return Some(value.strip_prefix("Bearer ").or_else(|| value.strip_prefix("bearer ")).unwrap_or_default());
-    }
-    let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
-    offered.flat_map(|list| list.split(',')).find_map(|protocol| protocol.trim().strip_prefix(BEARER_PROTOCOL))
-}
-
-fn verify(app: &App, token: &str) -> ApiResult<Claims> {
-    app.tokens.verify(token).map_err(|error| match error {
-        TokenError::Expired => ApiError::new(
-            ProblemKind::TokenExpired,
-            "The access token has expired. Get a new one at POST /api/auth/refresh.",
-        ),
-        TokenError::Invalid => {
-            ApiError::new(ProblemKind::Unauthenticated, "The access token is not valid. Sign in again.")
-        }
-    })
-}
-
 type Work = Pin<Box<dyn Future<Output = Result<Next, CloseCode>> + Send>>;
 
-async fn run(app: App, mut socket: WebSocket, claims: Option<Claims>, wait_for_resume: bool) {
-    let authenticated = match claims {
-        Some(claims) => Ok((claims, None)),
+async fn run(app: App, mut socket: WebSocket, principal: Option<Principal>, wait_for_resume: bool) {
+    let authenticated = match principal {
+        Some(principal) => Ok((principal, None)),
         None => first_frame(&app, &mut socket).await,
     };
-    let (claims, cursor) = match authenticated {
+    let (principal, cursor) = match authenticated {
         Ok(authenticated) => authenticated,
         Err((frame, code)) => {
             if let Some(frame) = frame {
@@ -136,8 +113,8 @@ async fn run(app: App, mut socket: WebSocket, claims: Option<Claims>, wait_for_r
     };
     let (frames, queue) = mpsc::channel(app.config.send_queue_frames);
     let connection = Arc::new(Connection::new(
-        claims.user_id,
-        claims.session_id,
+        principal.user_id,
+        principal.session_id,
         frames,
         app.config.send_queue_bytes,
         app.config.max_in_flight,
@@ -147,7 +124,7 @@ async fn run(app: App, mut socket: WebSocket, claims: Option<Claims>, wait_for_r
     }
     let start = Start { cursor, wait: wait_for_resume };
     let code =
-        Session::new(app.clone(), Arc::clone(&connection), queue, claims.expires_at, start).run(&mut socket).await;
+        Session::new(app.clone(), Arc::clone(&connection), queue, principal.expires_at, start).run(&mut socket).await;
     connection.close(code.unwrap_or(CloseCode::GoingAway));
     // For those who wait for it.
     connection.started();
@@ -162,7 +139,7 @@ async fn run(app: App, mut socket: WebSocket, claims: Option<Claims>, wait_for_r
 async fn first_frame(
     app: &App,
     socket: &mut WebSocket,
-) -> Result<(Claims, Option<Cursor>), (Option<ServerFrame>, CloseCode)> {
+) -> Result<(Principal, Option<Cursor>), (Option<ServerFrame>, CloseCode)> {
     let problem =
         |kind, detail: &str| ServerFrame::Error { problem: Problem::new(kind, detail), client_message_id: None };
     let wait = Duration::from_secs(app.config.authenticate_seconds);
@@ -172,8 +149,8 @@ async fn first_frame(
         return Err((Some(problem(ProblemKind::Unauthenticated, detail)), CloseCode::Unauthenticated));
     };
     match inbound::parse(text.as_str(), app.config.max_frame_bytes) {
-        Ok(ClientFrame::Authenticate { token, cursor }) => match verify(app, &token) {
-            Ok(claims) => Ok((claims, cursor)),
+        Ok(ClientFrame::Authenticate { token, cursor }) => match authenticate(app, &token) {
+            Ok(principal) => Ok((principal, cursor)),
             Err(ApiError(problem)) => {
                 Err((Some(ServerFrame::Error { problem, client_message_id: None }), CloseCode::Unauthenticated))
             }
@@ -353,10 +330,10 @@ impl Session {
     fn on_done(&mut self, next: Next) -> Result<(), CloseCode> {
         match next {
             Next::Go => Ok(()),
-            Next::Authenticate { token } => match verify(&self.app, &token) {
-                Ok(claims) => {
-                    self.expires_at = claims.expires_at;
-                    inbound::is_wrong_user(&self.connection, claims.user_id).map_or(Ok(()), Err)
+            Next::Authenticate { token } => match authenticate(&self.app, &token) {
+                Ok(principal) => {
+                    self.expires_at = principal.expires_at;
+                    inbound::is_other_session(&self.connection, principal.session_id).map_or(Ok(()), Err)
                 }
                 Err(ApiError(problem)) => {
                     self.connection.send(&ServerFrame::Error { problem, client_message_id: None });

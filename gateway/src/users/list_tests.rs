@@ -9,13 +9,9 @@ async fn people(names: &[(&str, &str)]) -> DatabaseConnection {
     let db = Database::connect(ConnectOptions::new("sqlite::memory:").max_connections(1).to_owned()).await.unwrap();
     db.execute(&Schema::new(db.get_database_backend()).create_table_from_entity(user::Entity)).await.unwrap();
     let rows = names.iter().map(|(username, display_name)| user::Model {
-        id: UserId::new().0,
-        username: (*username).to_owned(),
         display_name: (*display_name).to_owned(),
-        email: None,
-        password_hash: String::new(),
-        created_at: 0,
         disabled_at: username.starts_with("gone").then_some(1),
+        ..user::Model::new(UserId::new().0, username, 0)
     });
     user::Entity::insert_many(rows.map(user::Model::into_active_model)).exec_without_returning(&db).await.unwrap();
     db

@@ -17,12 +17,35 @@ pub struct Model {
     pub password_hash: String,
     pub created_at: i64,
     pub disabled_at: Option<i64>,
+    /// `user` or `admin`: what they may do on this server, beside their roles in conversations.
+    pub role: String,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// [`Model::role`] of those who administer this server.
+pub const ADMIN: &str = "admin";
+/// [`Model::role`] of everybody else.
+pub const USER: &str = "user";
+
+impl Model {
+    /// Somebody with this name (in lower case) and nothing else, who cannot sign in yet.
+    pub fn new(id: Uuid, username: &str, created_at: i64) -> Self {
+        Self {
+            id,
+            username: username.to_owned(),
+            display_name: username.to_owned(),
+            email: None,
+            password_hash: String::new(),
+            created_at,
+            disabled_at: None,
+            role: USER.to_owned(),
+        }
+    }
+}
 
 impl Entity {
     /// Users who can sign in and be found.

@@ -14,6 +14,7 @@ mod operations;
 mod resume;
 mod roles;
 mod security;
+mod sessions;
 mod tour;
 
 macro_rules! on_both_stacks {
@@ -69,6 +70,12 @@ on_both_stacks! {
         a_silent_connection_is_closed
         signing_out_closes_the_sockets_of_that_session_only
         refresh_tokens_are_good_for_one_successor;
+    sessions:
+        attack_5_an_ended_session_hears_and_does_nothing_more
+        my_sessions_are_listed_and_ended
+        the_sessions_of_others_are_not_found
+        a_token_of_another_session_does_not_prolong_a_socket
+        attack_7_forty_refreshes_leave_one_live_chain;
     live:
         a_slow_reader_is_closed_and_comes_back_to_everything;
     resume:

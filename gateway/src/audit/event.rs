@@ -1,0 +1,79 @@
+//! What can be recorded. A new kind is a new variant; names and fields of those that are there stay.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// Fields are ids, numbers and enums: nothing that a person typed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "action", content = "details", rename_all = "snake_case")]
+pub enum AuditEvent {
+    SignedUp {},
+    SignedIn {
+        method: SignInMethod,
+    },
+    /// The row names the account, if there is one; what was typed is nowhere.
+    SignInFailed {
+        method: SignInMethod,
+    },
+    SessionsEnded {
+        count: u64,
+        reason: EndReason,
+    },
+    /// An old refresh token came again: somebody copied it. Its session ended.
+    RefreshReused {},
+}
+
+/// How somebody showed who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SignInMethod {
+    Password,
+}
+
+/// Why sessions ended before their time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EndReason {
+    SignedOut,
+    /// From another session of the same user.
+    EndedByUser,
+    EndedByAdmin,
+    PasswordChanged,
+    UserDisabled,
+    RefreshReused,
+    /// The user had as many as the server allows: the one seen longest ago gave way.
+    TooMany,
+}
+
+impl AuditEvent {
+    /// The name, such as `signed_in`.
+    pub fn action(&self) -> String {
+        self.split().0
+    }
+
+    /// The fields, a JSON object.
+    pub fn details(&self) -> Value {
+        self.split().1
+    }
+
+    fn split(&self) -> (String, Value) {
+        // Tagged so, an enum of plain fields is always an object with these two.
+        let mut value = serde_json::to_value(self).unwrap_or_default();
+        let action = value["action"].as_str().unwrap_or_default().to_owned();
+        let details = value.get_mut("details").map_or_else(|| json!({}), Value::take);
+        (action, details)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_a_name_and_an_object() {
+        let event = AuditEvent::SignedIn { method: SignInMethod::Password };
+        assert_eq!((event.action().as_str(), event.details()), ("signed_in", json!({ "method": "password" })));
+        let event = AuditEvent::RefreshReused {};
+        assert_eq!((event.action().as_str(), event.details()), ("refresh_reused", json!({})));
+    }
+}

@@ -1,0 +1,114 @@
+//! Sessions as devices, and their end.
+
+use sealpost_testing::{Api, Connect, Stack, User, eventually};
+use serde_json::{Value, json};
+
+/// Waits until this gateway refuses the session's access token. The promise is a second.
+async fn until_refused(user: &User) {
+    eventually("the end of a session at another gateway", async || {
+        let reply = user.get("/api/auth/me").await;
+        (reply.status != 200).then(|| reply.is_problem(401, "unauthenticated"))
+    })
+    .await;
+}
+
+/// RELIABILITY.md 3.6, number 5, for each way to end a session that a user has.
+pub async fn attack_5_an_ended_session_hears_and_does_nothing_more(stack: &Stack) {
+    let (ann, bob) = (User::sign_up(stack, 0, "ann").await, User::sign_up(stack, 1, "bob").await);
+    let dm = bob.dm(&ann).await;
+    for (number, way) in ["sign-out", "end one", "end the others"].into_iter().enumerate() {
+        let ending = ann.sign_in().await;
+        let mut sockets = [ending.at(stack, 0).socket().await, ending.at(stack, 1).socket().await];
+        match way {
+            "sign-out" => ending.post("/api/auth/signout", Value::Null).await.ok(204),
+            "end one" => ann.delete(&format!("/api/auth/sessions/{}", ending.session_id)).await.ok(204),
+            _ => ann.delete("/api/auth/sessions").await.ok(200),
+        };
+        // At the gateway that ended it, at once.
+        ending.get("/api/auth/me").await.is_problem(401, "unauthenticated");
+        ending.say(&dm, "forged", "from beyond").await.is_problem(401, "unauthenticated");
+        bob.say(&dm, &format!("b-{number}"), "not for it").await.ok(201);
+        for socket in &mut sockets {
+            assert_eq!(socket.wait_for_close().await, Some(4401), "{way}");
+            let heard = socket.view.messages(&dm);
+            assert!(heard.iter().all(|message| message.client_message_id != format!("b-{number}")), "{way}: {heard:?}");
+        }
+        until_refused(&ending.at(stack, 1)).await;
+        for gateway in [0, 1] {
+            let refused = ending.at(stack, gateway).connect().open().await.err().unwrap();
+            assert_eq!(refused.status, 401, "{way}: {refused:?}");
+        }
+        let refresh = json!({ "refresh_token": ending.refresh_token });
+        ann.api.post("/api/auth/refresh", &refresh).await.is_problem(401, "refresh-refused");
+    }
+    ann.get("/api/auth/me").await.ok(200);
+}
+
+pub async fn my_sessions_are_listed_and_ended(stack: &Stack) {
+    let ann = User::sign_up(stack, 0, "ann").await;
+    let device = json!({ "name": " Ann's laptop ", "kind": "browser" });
+    let credentials = json!({ "username": ann.username, "password": ann.password, "device": device });
+    let laptop = ann.api.post("/api/auth/signin", &credentials).await.ok(200);
+    assert_eq!(laptop["status"], "signed_in");
+    let list = ann.get("/api/auth/sessions").await.ok(200);
+    let sessions = list["sessions"].as_array().unwrap();
+    assert_eq!(sessions.len(), 2, "{list}");
+    let of = |id: &Value| sessions.iter().find(|session| session["id"] == *id).unwrap_or_else(|| panic!("{list}"));
+    let (first, second) = (of(&json!(ann.session_id)), of(&laptop["session_id"]));
+    assert_eq!((&first["current"], &second["current"]), (&json!(true), &json!(false)));
+    assert_eq!((&second["name"], &second["kind"]), (&json!("Ann's laptop"), &json!("browser")));
+    assert_eq!((&first["name"], &first["kind"]), (&Value::Null, &json!("device")));
+    assert_eq!(second["address"], "127.0.0.1");
+    assert!(second["idle_until"].as_str() < second["expires_at"].as_str(), "{second}");
+
+    assert_eq!(ann.delete("/api/auth/sessions").await.ok(200)["ended"], 1);
+    assert_eq!(ann.delete("/api/auth/sessions").await.ok(200)["ended"], 0);
+    let list = ann.get("/api/auth/sessions").await.ok(200);
+    assert_eq!(list["sessions"].as_array().unwrap().len(), 1);
+    for bad in ["", "two\nlines", &"x".repeat(81)] {
+        let credentials = json!({ "username": ann.username, "password": ann.password, "device": { "name": bad } });
+        ann.api.post("/api/auth/signin", &credentials).await.is_problem(422, "invalid");
+    }
+}
+
+pub async fn the_sessions_of_others_are_not_found(stack: &Stack) {
+    let (ann, eve) = (User::sign_up(stack, 0, "ann").await, User::sign_up(stack, 1, "eve").await);
+    let foreign = eve.delete(&format!("/api/auth/sessions/{}", ann.session_id)).await;
+    foreign.is_problem(404, "not-found");
+    let unknown = eve.delete(&format!("/api/auth/sessions/{}", uuid::Uuid::now_v7())).await;
+    assert_eq!(foreign.text, unknown.text);
+    ann.get("/api/auth/me").await.ok(200);
+    eve.delete("/api/auth/sessions/x").await.is_problem(404, "not-found");
+}
+
+pub async fn a_token_of_another_session_does_not_prolong_a_socket(stack: &Stack) {
+    let ann = User::sign_up(stack, 0, "ann").await;
+    let other = ann.sign_in().await;
+    let mut socket = ann.socket().await;
+    let refreshed = ann.api.post("/api/auth/refresh", &json!({ "refresh_token": ann.refresh_token })).await.ok(200);
+    socket.send(&json!({ "type": "authenticate", "token": refreshed["access_token"] })).await;
+    socket.ping().await;
+    socket.send(&json!({ "type": "authenticate", "token": other.access_token })).await;
+    assert_eq!(socket.wait_for_close().await, Some(4401));
+}
+
+/// RELIABILITY.md 3.6, number 7.
+pub async fn attack_7_forty_refreshes_leave_one_live_chain(stack: &Stack) {
+    let ann = User::sign_up(stack, 0, "ann").await;
+    let apis = [Api::new(&stack.url(0)), Api::new(&stack.url(1))];
+    let body = json!({ "refresh_token": ann.refresh_token });
+    let replies =
+        futures_util::future::join_all((0..40).map(|number| apis[number % 2].post("/api/auth/refresh", &body)));
+    let tokens: Vec<_> = replies.await.into_iter().map(|reply| reply.ok(200)["refresh_token"].clone()).collect();
+    assert!(tokens.iter().all(|token| *token == tokens[0]), "more than one chain");
+    let next = apis[1].post("/api/auth/refresh", &json!({ "refresh_token": tokens[0] })).await.ok(200);
+    assert_eq!(ann.get("/api/auth/sessions").await.ok(200)["sessions"].as_array().unwrap().len(), 1);
+    // The first one again, although its successor is used: both ends of the chain are dead.
+    apis[0].post("/api/auth/refresh", &body).await.is_problem(401, "refresh-refused");
+    let last = json!({ "refresh_token": next["refresh_token"] });
+    apis[0].post("/api/auth/refresh", &last).await.is_problem(401, "refresh-refused");
+    until_refused(&ann.at(stack, 1)).await;
+    let opened =
+        Connect::to(&stack.url(1)).header("authorization", &format!("Bearer {}", ann.access_token)).open().await;
+    assert_eq!(opened.err().unwrap().status, 401);
+}
