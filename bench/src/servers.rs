@@ -42,6 +42,8 @@ fn url(port: u16) -> anyhow::Result<Url> {
 
 fn listen(command: &mut Command, port: u16) {
     command.env("SEALPOST__GATEWAY__LISTEN", format!("127.0.0.1:{port}"));
+    // All of the load comes from one address.
+    command.env("SEALPOST__GATEWAY__MAX_CONNECTIONS_PER_ADDRESS", "1000000");
 }
 
 /// Everything in one process. Fields are dropped in this order: the server ends before its folder goes.

@@ -1,11 +1,13 @@
 //! From where a request comes.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
-use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::extract::FromRequestParts;
 use axum::http::header;
 use axum::http::request::Parts;
+
+use crate::edge::ClientAddress;
 
 /// What the columns take, in characters.
 const MAX_USER_AGENT_CHARS: usize = 255;
@@ -22,7 +24,7 @@ pub struct Caller {
 impl Caller {
     /// As a column has it.
     pub fn address_text(&self) -> Option<String> {
-        self.address.map(|address| address.to_canonical().to_string())
+        self.address.map(|address| address.to_string())
     }
 }
 
@@ -30,7 +32,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let address = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip());
+        let address = parts.extensions.get::<ClientAddress>().map(|client| client.0);
         let user_agent = parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
         let user_agent = user_agent.map(|text| text.chars().take(MAX_USER_AGENT_CHARS).collect());
         Ok(Self { address, user_agent })

@@ -1,6 +1,6 @@
 //! The edge of Sealpost: REST and WebSocket in, sealed events out, live frames back.
 //!
-//! Cut by feature: [`auth`], `users`, `conversations`, `messages`, `live`, `operations`. Only this crate holds plaintext and keys.
+//! Cut by feature: `edge`, [`auth`], `users`, `conversations`, `messages`, `live`, `operations`. Only this crate holds plaintext and keys.
 //! [`Gateway::start`] begins the background tasks, [`Gateway::serve`] takes requests until it is told to stop.
 
 pub mod audit;
@@ -8,6 +8,7 @@ pub mod auth;
 pub mod caller;
 pub mod config;
 mod conversations;
+pub mod edge;
 mod keys;
 mod live;
 mod messages;

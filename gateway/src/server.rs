@@ -1,15 +1,13 @@
 //! The gateway's life: background tasks, router, serving and stopping.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::http::{HeaderName, HeaderValue, Request, StatusCode, header};
+use axum::http::{HeaderName, Request, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
-use axum::serve::ListenerExt as _;
 use axum::{Router, extract::DefaultBodyLimit};
 use futures_util::future::BoxFuture;
 use sea_orm::DatabaseConnection;
@@ -23,13 +21,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
-use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
 use tower_http::trace::TraceLayer;
 
 use crate::auth::{AuthConfig, Passwords, Revocations, Seen, SigningKey, Tokens};
 use crate::auth::{end_here, upkeep, watch_revocations, write_seen};
 use crate::config::GatewayConfig;
+use crate::edge::{self, ClientAddress, Tls, TlsError};
 use crate::keys::ConversationKeys;
 use crate::live::{Connections, Hub, join, resync, websocket};
 use crate::problem::respond;
@@ -121,17 +119,14 @@ impl Gateway {
     }
 
     /// Serves until the soft stop; then asks connections to go and lets requests finish, for `shutdown_seconds` at most.
-    pub async fn serve(self, listener: TcpListener) -> std::io::Result<()> {
+    ///
+    /// # Errors
+    /// The files of TLS are of no use.
+    pub async fn serve(self, listener: TcpListener) -> Result<(), TlsError> {
         let (app, stop) = (self.app.clone(), self.app.stop.clone());
-        let soft = stop.clone();
-        // Small frames must not wait for the acknowledgement of the ones before.
-        let listener = listener.tap_io(|stream| {
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "TCP_NODELAY was refused");
-            }
-        });
-        let service = self.router.into_make_service_with_connect_info::<SocketAddr>();
-        let server = axum::serve(listener, service).with_graceful_shutdown(async move { soft.cancelled().await });
+        let config = &app.config;
+        let tls = config.has_tls().then(|| Tls::start(&config.tls_certificate, &config.tls_key, stop.clone()));
+        let server = edge::serve(listener, self.router, config, tls.transpose()?, stop.clone());
         let limit = Duration::from_secs(app.config.shutdown_seconds);
         let deadline = async {
             stop.cancelled().await;
@@ -146,12 +141,12 @@ impl Gateway {
         };
         let served = async {
             tokio::select! {
-                served = server.into_future() => served,
-                () = async { stop.cancelled().await; tokio::time::sleep(limit).await; } => Ok(()),
+                () = server => {}
+                () = async { stop.cancelled().await; tokio::time::sleep(limit).await; } => {}
             }
         };
-        let (served, ()) = tokio::join!(served, deadline);
-        served
+        tokio::join!(served, deadline);
+        Ok(())
     }
 }
 
@@ -178,22 +173,22 @@ fn router(app: &App, metrics: Option<MetricsText>, ready: ReadyCheck) -> Router 
             respond(&Problem::new(ProblemKind::MethodNotAllowed, "This address does not take this method. See /docs."))
         })
         .layer(middleware::from_fn(complete_problem))
-        .layer(cors(&app.config))
+        .layer(edge::cors(&app.config))
         .layer(CatchPanicLayer::custom(|_| {
             respond(&Problem::new(ProblemKind::Internal, "The server could not do this. The cause is in its log."))
         }))
-        .layer(SetResponseHeaderLayer::if_not_present(
-            header::X_CONTENT_TYPE_OPTIONS,
-            HeaderValue::from_static("nosniff"),
-        ))
-        .layer(SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
+        .layer(middleware::from_fn_with_state(app.config.is_behind_tls(), edge::security_headers))
         .layer(
             // The path without the query: nothing that a client puts there by mistake gets into the log.
             TraceLayer::new_for_http().make_span_with(|request: &Request<_>| {
                 let id = request.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok());
-                tracing::info_span!("request", method = %request.method(), path = request.uri().path(), request_id = id)
+                let client =
+                    request.extensions().get::<ClientAddress>().map(|client| tracing::field::display(client.0));
+                let (method, path) = (request.method(), request.uri().path());
+                tracing::info_span!("request", %method, path, client, request_id = id)
             }),
         )
+        .layer(middleware::from_fn_with_state(app.config.proxies(), edge::note_client_address))
         .layer(PropagateRequestIdLayer::new(X_REQUEST_ID))
         .layer(SetRequestIdLayer::new(X_REQUEST_ID, MakeRequestUuid))
         .layer(middleware::from_fn(own_request_id))
@@ -235,16 +230,6 @@ async fn complete_problem(request: Request<axum::body::Body>, next: Next) -> Res
         problem.request_id = id;
     }
     respond(&problem)
-}
-
-fn cors(config: &GatewayConfig) -> tower_http::cors::CorsLayer {
-    use axum::http::Method;
-    let origins: Vec<HeaderValue> = config.allowed_origins.iter().filter_map(|origin| origin.parse().ok()).collect();
-    tower_http::cors::CorsLayer::new()
-        .allow_origin(origins)
-        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE])
-        .max_age(Duration::from_mins(10))
 }
 
 /// Notices of workers and other gateways, for as long as the process lives. Until they are heard the gateway is not ready.

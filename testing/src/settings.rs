@@ -54,7 +54,7 @@ pub(crate) fn root() -> &'static Path {
 }
 
 /// The program under test: `SEALPOST_BIN`, or beside the test's own binary.
-pub(crate) fn program() -> PathBuf {
+pub fn program() -> PathBuf {
     let path = match std::env::var_os("SEALPOST_BIN") {
         Some(path) => PathBuf::from(path),
         // target/<profile>/deps/<test>

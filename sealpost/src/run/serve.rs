@@ -32,6 +32,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<ExitCode> {
     }
     let listener = bind("gateway.listen", config.gateway.listen).await?;
     let address = healthcheck::reachable(listener.local_addr()?);
+    let scheme = if config.gateway.has_tls() { "https" } else { "http" };
     let Opened { folder, bus, db, writer, keys } = open(&config).await?;
 
     let (log, live) = (Arc::new(bus.clone()), Arc::new(EmbeddedLive::new(LIVE_QUEUE)));
@@ -61,7 +62,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<ExitCode> {
     workers.spawn("outbox", outbox::run(gateway.lanes(), db.clone(), outbox, clock, Arc::new(Notify::new()), told()));
 
     tracing::info!(%address, took = ?began.elapsed(), "serving");
-    announce(address, &folder)?;
+    announce(scheme, address, &folder)?;
     let served = run_gateway(gateway, listener, &stop).await;
     workers.finish().await;
     // No sender is left: now the lanes may go.
@@ -97,10 +98,10 @@ async fn open(config: &Config) -> anyhow::Result<Opened> {
     Ok(Opened { folder, bus, db, writer, keys })
 }
 
-fn announce(address: std::net::SocketAddr, folder: &Folder) -> anyhow::Result<()> {
+fn announce(scheme: &str, address: std::net::SocketAddr, folder: &Folder) -> anyhow::Result<()> {
     let path = folder.path().canonicalize().unwrap_or_else(|_| folder.path().to_path_buf());
     output::text(&format!(
-        "Sealpost {} is running; Ctrl-C stops it\n  API   http://{address}/api\n  docs  http://{address}/docs\n  data  {}\n",
+        "Sealpost {} is running; Ctrl-C stops it\n  API   {scheme}://{address}/api\n  docs  {scheme}://{address}/docs\n  data  {}\n",
         env!("CARGO_PKG_VERSION"),
         path.display()
     ))

@@ -8,6 +8,7 @@
 mod alone;
 mod bad_input;
 mod conversations;
+mod edge;
 mod live;
 mod messages;
 mod operations;
@@ -82,6 +83,8 @@ on_both_stacks! {
         a_resume_brings_exactly_what_was_missed
         a_cursor_in_the_first_frame_resumes
         beyond_the_limit_a_gap_frame_says_what_is_left_out;
+    edge:
+        browsers_are_told_what_they_may_do;
     operations:
         the_operators_pages_answer;
 }
