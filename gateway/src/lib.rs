@@ -3,6 +3,8 @@
 //! Cut by feature: `edge`, [`auth`], `users`, `conversations`, `messages`, `live`, `operations`. Only this crate holds plaintext and keys.
 //! [`Gateway::start`] begins the background tasks, [`Gateway::serve`] takes requests until it is told to stop.
 
+pub mod accounts;
+mod admin;
 pub mod audit;
 pub mod auth;
 pub mod caller;

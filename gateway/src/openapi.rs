@@ -8,10 +8,11 @@ use serde_json::{Value, json};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::state::App;
-use crate::{auth, conversations, messages, users};
+use crate::{admin, auth, conversations, messages, users};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -27,6 +28,7 @@ use crate::{auth, conversations, messages, users};
         (name = "users", description = "Find people"),
         (name = "conversations", description = "Conversations and their participants"),
         (name = "messages", description = "Send, read, delete"),
+        (name = "admin", description = "For those who administer this server"),
     )
 )]
 struct Document;
@@ -47,8 +49,9 @@ pub fn routes() -> OpenApiRouter<App> {
         .merge(auth::router())
         .merge(users::router())
         .merge(conversations::router())
-        .merge(messages::router());
-    OpenApiRouter::with_openapi(Document::openapi()).nest("/api", api)
+        .merge(messages::router())
+        .merge(admin::router());
+    OpenApiRouter::with_openapi(Document::openapi()).nest("/api", api).routes(routes!(auth::get_jwks))
 }
 
 /// The REST API as OpenAPI 3.1.

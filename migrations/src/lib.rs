@@ -5,6 +5,7 @@
 
 mod m20261121_000001_core;
 mod m20261121_000010_devices;
+mod m20261121_000011_invitations;
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, TransactionTrait};
@@ -14,7 +15,11 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261121_000001_core::Migration), Box::new(m20261121_000010_devices::Migration)]
+        vec![
+            Box::new(m20261121_000001_core::Migration),
+            Box::new(m20261121_000010_devices::Migration),
+            Box::new(m20261121_000011_invitations::Migration),
+        ]
     }
 }
 

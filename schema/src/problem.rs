@@ -60,6 +60,8 @@ catalogue! {
     WrongCredentials = "urn:sealpost:problem:wrong-credentials", 401, "Wrong user name or password";
     RefreshRefused = "urn:sealpost:problem:refresh-refused", 401, "The refresh token is not valid";
     ForeignOrigin = "urn:sealpost:problem:foreign-origin", 403, "Origin not allowed";
+    /// Sign-up needs an invitation that is good.
+    InvitationRefused = "urn:sealpost:problem:invitation-refused", 403, "The invitation is not good";
     /// You can see it, but your role does not allow this.
     Forbidden = "urn:sealpost:problem:forbidden", 403, "Not allowed";
     /// It does not exist, or you may not see it.

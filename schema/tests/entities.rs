@@ -6,7 +6,9 @@
 use std::collections::BTreeSet;
 
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, EntityTrait, Schema, Statement};
-use sealpost_schema::entities::{audit, conversation, conversation_key, event, outbox, participant, session, user};
+use sealpost_schema::entities::{
+    audit, conversation, conversation_key, event, invitation, outbox, participant, session, user,
+};
 
 /// One line for each column.
 async fn columns(db: &DatabaseConnection) -> BTreeSet<String> {
@@ -42,6 +44,7 @@ async fn create_from_entities(db: &DatabaseConnection) {
     create(db, event::Entity).await;
     create(db, outbox::Entity).await;
     create(db, audit::Entity).await;
+    create(db, invitation::Entity).await;
 }
 
 async fn compare(migrated: &DatabaseConnection, declared: &DatabaseConnection) {

@@ -39,6 +39,11 @@ pub enum Command {
         #[command(subcommand)]
         command: DeadLettersCommand,
     },
+    /// Manage accounts without signing in, next to a running server or on a cluster's database
+    Admin {
+        #[command(subcommand)]
+        command: AdminCommand,
+    },
     /// Make keys
     Keys {
         #[command(subcommand)]
@@ -86,6 +91,37 @@ pub enum DeadLettersCommand {
     Replay { number: u64 },
     /// Delete it for good
     Drop { number: u64 },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AdminCommand {
+    /// Make an account that administers this server; prints a new password, or takes one
+    Create {
+        username: String,
+        #[arg(long)]
+        email: Option<String>,
+        /// An ordinary user
+        #[arg(long)]
+        user: bool,
+        /// Take the password from the first line of the standard input
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// Let a user administer this server
+    Promote { username: String },
+    /// Take that right away
+    Demote { username: String },
+    /// End all sessions of a user, who cannot sign in any more
+    Disable { username: String },
+    /// Let a disabled user sign in again
+    Enable { username: String },
+    /// Give a user a new password and end all their sessions; prints it, or takes one
+    ResetPassword {
+        username: String,
+        /// Take the password from the first line of the standard input
+        #[arg(long)]
+        password_stdin: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

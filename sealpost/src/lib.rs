@@ -3,6 +3,7 @@
 //! `serve` runs everything in one process on SQLite and an embedded log; `gateway` and `worker` run one part each, on
 //! Postgres and NATS. Both ways run the same gateway and the same workers.
 
+mod admin;
 mod cli;
 pub mod config;
 mod dead_letters;
@@ -57,6 +58,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             return run::worker(kind, checked(&sources, role)?);
         }
         Command::Migrate { check } => return migrate::run(checked(&sources, Role::Migrate)?, check),
+        Command::Admin { command } => admin::run(command, checked(&sources, Role::Admin)?)?,
         Command::DeadLetters { command } => dead_letters::run(&command, checked(&sources, Role::DeadLetters)?)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -53,9 +53,10 @@ impl Api {
         let status = answer.status().as_u16();
         let header = answer.headers().get("content-type").and_then(|kind| kind.to_str().ok());
         let content_type = header.unwrap_or_default().to_owned();
+        let headers = answer.headers().clone();
         let text = answer.text().await.ok()?;
         let body = serde_json::from_str(&text).unwrap_or(Value::Null);
-        Some(Reply { asked, status, content_type, text, body })
+        Some(Reply { asked, status, content_type, headers, text, body })
     }
 
     pub async fn get(&self, path: &str) -> Reply {
@@ -72,12 +73,18 @@ pub struct Reply {
     asked: String,
     pub status: u16,
     pub content_type: String,
+    headers: reqwest::header::HeaderMap,
     pub text: String,
     /// Null if it is not JSON.
     pub body: Value,
 }
 
 impl Reply {
+    /// The value of a header; empty if it is not there.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
     /// The body, if the status is this one.
     #[track_caller]
     pub fn ok(self, status: u16) -> Value {

@@ -44,11 +44,17 @@ impl Process {
 
     /// Starts it, with the same arguments as before; the log goes on.
     pub fn start(&self) {
+        self.start_with(&[]);
+    }
+
+    /// The same, with other settings this once.
+    pub fn start_with(&self, settings: &[(&str, &str)]) {
         let log = File::options().create(true).append(true).open(self.log()).unwrap();
         let mut command = bound_to_this_process(&self.program);
         command.args(&self.arguments).current_dir(&self.folder);
         without_own_settings(&mut command);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.envs(settings.iter().copied());
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         let mut child = self.child();
         assert!(child.is_none(), "{} runs already", self.name);
@@ -118,6 +124,14 @@ impl Process {
 
     pub fn log_text(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(self.log()).unwrap_or_default()).into_owned()
+    }
+
+    /// The most memory that it ever had, in KiB. Linux only; elsewhere none.
+    pub fn peak_memory_kib(&self) -> Option<u64> {
+        let id = self.child().as_ref().map(Child::id)?;
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        line.trim().trim_end_matches(" kB").parse().ok()
     }
 
     /// For the output of a failed test.

@@ -53,7 +53,14 @@ impl User {
         Self::of(self.api.clone(), self.username.clone(), self.password.clone(), &body)
     }
 
-    fn of(api: Api, username: String, password: String, body: &Value) -> Self {
+    /// Lets them administer the server, as the operator does it.
+    #[must_use]
+    pub fn promoted(self, stack: &Stack) -> Self {
+        stack.run(&["admin", "promote", &self.username]);
+        self
+    }
+
+    pub fn of(api: Api, username: String, password: String, body: &Value) -> Self {
         let text = |value: &Value| value.as_str().unwrap_or_else(|| panic!("not signed in: {body}")).to_owned();
         Self {
             id: text(&body["user"]["id"]),

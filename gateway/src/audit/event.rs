@@ -1,13 +1,20 @@
 //! What can be recorded. A new kind is a new variant; names and fields of those that are there stay.
 
+use sealpost_schema::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::accounts::ServerRole;
 
 /// Fields are ids, numbers and enums: nothing that a person typed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "action", content = "details", rename_all = "snake_case")]
 pub enum AuditEvent {
-    SignedUp {},
+    SignedUp {
+        /// Which invitation was used.
+        invitation_id: Option<Uuid>,
+    },
     SignedIn {
         method: SignInMethod,
     },
@@ -19,6 +26,24 @@ pub enum AuditEvent {
         count: u64,
         reason: EndReason,
     },
+    /// By an admin or by the operator.
+    UserCreated {},
+    RoleChanged {
+        role: ServerRole,
+    },
+    UserDisabled {},
+    UserEnabled {},
+    PasswordChanged {
+        by: PasswordChange,
+    },
+    InvitationCreated {
+        invitation_id: Uuid,
+        max_uses: u64,
+        expires_at: Timestamp,
+    },
+    InvitationRevoked {
+        invitation_id: Uuid,
+    },
     /// An old refresh token came again: somebody copied it. Its session ended.
     RefreshReused {},
 }
@@ -28,6 +53,17 @@ pub enum AuditEvent {
 #[serde(rename_all = "snake_case")]
 pub enum SignInMethod {
     Password,
+}
+
+/// Who gave an account a new password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PasswordChange {
+    /// Its owner, who knew the old one.
+    Owner,
+    /// Its owner, by a link in a mail.
+    Mail,
+    Operator,
 }
 
 /// Why sessions ended before their time.

@@ -6,7 +6,7 @@
 
 mod event;
 
-pub use event::{AuditEvent, EndReason, SignInMethod};
+pub use event::{AuditEvent, EndReason, PasswordChange, SignInMethod};
 
 use sea_orm::{ActiveValue::Set, ConnectionTrait, DbErr, EntityTrait as _};
 use sealpost_schema::entities::audit;

@@ -14,6 +14,8 @@ use super::device::DeviceKind;
 pub enum SignupMode {
     #[default]
     Open,
+    /// With a code that an admin made.
+    Invitation,
     Closed,
 }
 
@@ -55,6 +57,8 @@ pub struct AuthConfig {
     pub max_waiting_hashes: usize,
     /// In characters.
     pub min_password_length: usize,
+    /// How hard a new password has to be to guess, as zxcvbn counts: 0 to 4. 3 needs about 10^8 guesses.
+    pub min_password_strength: u8,
 }
 
 impl Default for AuthConfig {
@@ -78,6 +82,7 @@ impl Default for AuthConfig {
             max_parallel_hashes: 4,
             max_waiting_hashes: 1024,
             min_password_length: 12,
+            min_password_strength: 3,
         }
     }
 }
@@ -111,6 +116,7 @@ impl AuthConfig {
         within(&mut wrong, "max_parallel_hashes", self.max_parallel_hashes, 1..=1024);
         within(&mut wrong, "max_waiting_hashes", self.max_waiting_hashes, 1..=1_000_000);
         within(&mut wrong, "min_password_length", self.min_password_length, 8..=128);
+        within(&mut wrong, "min_password_strength", self.min_password_strength, 0..=4);
         wrong
     }
 

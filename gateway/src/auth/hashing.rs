@@ -40,6 +40,13 @@ pub fn verify(hash: &str, password: &[u8]) -> Result<bool, HashError> {
     Ok(compute(&argon2, password, salt)? == *expected)
 }
 
+/// Whether the hash was made with less memory or fewer passes than `argon2` uses, or by something else.
+pub fn is_weaker(hash: &str, argon2: &Argon2) -> bool {
+    let made = PasswordHash::new(hash).ok().filter(|hash| hash.algorithm == Algorithm::Argon2id.ident());
+    let Some(made) = made.and_then(|hash| Params::try_from(&hash).ok()) else { return true };
+    made.m_cost() < argon2.params().m_cost() || made.t_cost() < argon2.params().t_cost()
+}
+
 /// The same work for nothing.
 pub fn pretend(argon2: &Argon2, password: &[u8]) -> Result<(), HashError> {
     std::hint::black_box(compute(argon2, password, &[0; SALT_BYTES])?);
@@ -82,6 +89,17 @@ mod tests {
         assert!(stored.starts_with("$argon2id$v=19$m=8192,t=3,p=2$"), "{stored}");
         assert!(verify(&stored, b"correct horse battery").unwrap());
         assert!(!verify(&stored, b"").unwrap());
+    }
+
+    #[test]
+    fn weaker_hashes_are_recognised() {
+        let with = |memory, passes| {
+            Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(memory, passes, 1, None).unwrap())
+        };
+        let stored = hash(&with(8192, 2), b"correct horse battery").unwrap();
+        assert!(is_weaker(&stored, &with(8193, 2)) && is_weaker(&stored, &with(8192, 3)));
+        assert!(!is_weaker(&stored, &with(8192, 2)) && !is_weaker(&stored, &with(64, 1)));
+        assert!(is_weaker("x", &with(64, 1)));
     }
 
     #[test]

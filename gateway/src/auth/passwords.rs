@@ -8,14 +8,21 @@ use std::sync::Arc;
 
 use argon2::password_hash::Error as HashError;
 use argon2::{Algorithm, Argon2, Params, Version};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sealpost_schema::ProblemKind;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::Semaphore;
 use tokio::task;
+use zeroize::Zeroizing;
 
 use super::config::AuthConfig;
 use super::hashing;
+use super::password_rules::PasswordRules;
 use crate::problem::ApiError;
+
+/// Of a password that is made here.
+const GENERATED_BYTES: usize = 18;
 
 #[derive(Debug, thiserror::Error)]
 pub enum PasswordError {
@@ -23,6 +30,9 @@ pub enum PasswordError {
     Busy,
     #[error("hashing failed: {0}")]
     Hash(#[from] HashError),
+    /// With what to do.
+    #[error("{0}")]
+    Weak(String),
     #[error("hashing was interrupted")]
     Interrupted(#[from] task::JoinError),
 }
@@ -34,6 +44,7 @@ impl PasswordError {
                 ProblemKind::Unavailable,
                 "Too many people sign in right now. Nothing was changed; try again.",
             ),
+            Self::Weak(detail) => ApiError::new(ProblemKind::WeakPassword, detail),
             Self::Hash(_) | Self::Interrupted(_) => ApiError::internal(&self),
         }
     }
@@ -43,6 +54,7 @@ impl PasswordError {
 #[derive(Clone)]
 pub struct Passwords {
     argon2: Argon2<'static>,
+    rules: PasswordRules,
     /// Those at work.
     running: Arc<Semaphore>,
     /// Those at work and in line.
@@ -56,14 +68,38 @@ impl Passwords {
         let params = Params::new(memory, passes, lanes, None).unwrap_or_default();
         Self {
             argon2: Argon2::new(Algorithm::Argon2id, Version::V0x13, params),
+            rules: PasswordRules { min_length: config.min_password_length, min_strength: config.min_password_strength },
             running: Arc::new(Semaphore::new(config.max_parallel_hashes)),
             places: Arc::new(Semaphore::new(config.max_parallel_hashes.saturating_add(config.max_waiting_hashes))),
         }
     }
 
-    /// A PHC string to store.
+    /// A PHC string to store, of a password that is good enough for a new one. `own`: words that belong to the account, such as its name and
+    /// email.
+    pub async fn hash_new(&self, password: SecretString, own: Vec<String>) -> Result<String, PasswordError> {
+        let rules = self.rules;
+        self.run(move |argon2| {
+            rules.check(password.expose_secret(), &own).map_err(PasswordError::Weak)?;
+            Ok(hashing::hash(argon2, password.expose_secret().as_bytes())?)
+        })
+        .await
+    }
+
+    /// A new password that nobody can guess.
+    pub fn generate() -> Result<String, PasswordError> {
+        let mut bytes = Zeroizing::new([0; GENERATED_BYTES]);
+        getrandom::fill(bytes.as_mut_slice()).map_err(|_| HashError::Crypto)?;
+        Ok(URL_SAFE_NO_PAD.encode(bytes.as_slice()))
+    }
+
+    /// A PHC string to store, of whatever is given.
     pub async fn hash(&self, password: SecretString) -> Result<String, PasswordError> {
-        self.run(move |argon2| hashing::hash(argon2, password.expose_secret().as_bytes())).await
+        self.run(move |argon2| Ok(hashing::hash(argon2, password.expose_secret().as_bytes())?)).await
+    }
+
+    /// Whether the settings have risen since this hash was made, so that it should be made anew.
+    pub fn is_outdated(&self, hash: &str) -> bool {
+        hashing::is_weaker(hash, &self.argon2)
     }
 
     /// Whether `password` belongs to `hash`. Without a hash (an unknown user) the answer is no, after the same work.
@@ -72,8 +108,8 @@ impl Passwords {
         self.run(move |argon2| {
             let password = password.expose_secret().as_bytes();
             match hash {
-                Some(hash) => hashing::verify(&hash, password),
-                None => hashing::pretend(argon2, password).map(|()| false),
+                Some(hash) => Ok(hashing::verify(&hash, password)?),
+                None => Ok(hashing::pretend(argon2, password).map(|()| false)?),
             }
         })
         .await
@@ -82,14 +118,14 @@ impl Passwords {
     /// The permits go with the work: a request that is given up frees its place when its hash is done, not before.
     async fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Argon2<'static>) -> Result<T, HashError> + Send + 'static,
+        work: impl FnOnce(&Argon2<'static>) -> Result<T, PasswordError> + Send + 'static,
     ) -> Result<T, PasswordError> {
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| PasswordError::Busy)?;
         let turn = Arc::clone(&self.running).acquire_owned().await.map_err(|_| PasswordError::Busy)?;
         let argon2 = self.argon2.clone();
         task::spawn_blocking(move || {
             let _permits = (place, turn);
-            Ok(work(&argon2)?)
+            work(&argon2)
         })
         .await?
     }

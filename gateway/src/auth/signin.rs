@@ -2,12 +2,14 @@
 
 use axum::Json;
 use axum::extract::State;
+use sea_orm::{ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _, Select};
 use sealpost_schema::entities::user;
 use sealpost_schema::{Problem, ProblemKind, UserId};
 use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::device::Device;
+use super::email;
 use super::passwords::PasswordError;
 use super::signed_in::{SignIn, SignInResponse, complete_sign_in};
 use crate::audit::{self, AuditEntry, AuditEvent, SignInMethod};
@@ -19,7 +21,7 @@ use crate::users::username;
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SignInRequest {
-    /// In any case.
+    /// User name or email, in any case.
     #[schema(example = "ada")]
     pub username: String,
     #[schema(value_type = String, format = Password, example = "walrus lantern 47")]
@@ -50,13 +52,13 @@ pub async fn sign_in(
     Body(request): Body<SignInRequest>,
 ) -> ApiResult<Json<SignInResponse>> {
     let device = request.device.checked()?;
-    // What cannot be a user name is asked for all the same, as the empty one: the same queries, the same time.
-    let username = username::normalize(&request.username).unwrap_or_default();
-    let user = user::Entity::by_username(&username).one(&app.db).await.map_err(|error| ApiError::store(&error))?;
-    let hash = user.as_ref().map(|user| user.password_hash.as_str());
-    let right = app.passwords.verify_or_dummy(hash, request.password).await.map_err(PasswordError::into_api)?;
+    let user = named(&request.username).one(&app.db).await.map_err(|error| ApiError::store(&error))?;
+    let hash = user.as_ref().map(|user| user.password_hash.as_str()).filter(|hash| !hash.is_empty());
+    let password = request.password.clone();
+    let right = app.passwords.verify_or_dummy(hash, password).await.map_err(PasswordError::into_api)?;
     match user {
         Some(user) if right => {
+            let user = rehash(&app, user, request.password).await?;
             let sign_in = SignIn { method: SignInMethod::Password, device, caller: &caller };
             Ok(Json(complete_sign_in(&app, user, sign_in).await?))
         }
@@ -72,4 +74,29 @@ pub async fn sign_in(
             ))
         }
     }
+}
+
+/// What cannot be a name or an email is asked for all the same, as the empty one: the same queries, the same time.
+fn named(text: &str) -> Select<user::Entity> {
+    if text.contains('@') {
+        return user::Entity::by_email(&email::normalize(text).unwrap_or_default());
+    }
+    user::Entity::by_username(&username::normalize(text).unwrap_or_default())
+}
+
+/// When the settings of hashes have risen, those who sign in get a new one: the password is known now, and never again.
+async fn rehash(app: &App, user: user::Model, password: SecretString) -> ApiResult<user::Model> {
+    if !app.passwords.is_outdated(&user.password_hash) {
+        return Ok(user);
+    }
+    let hash = app.passwords.hash(password).await.map_err(PasswordError::into_api)?;
+    let change = user::ActiveModel { password_hash: Set(hash.clone()), ..Default::default() };
+    user::Entity::update_many()
+        .set(change)
+        .filter(user::Column::Id.eq(user.id))
+        .filter(user::Column::PasswordHash.eq(&user.password_hash))
+        .exec(&app.db)
+        .await
+        .map_err(|error| ApiError::store(&error))?;
+    Ok(user::Model { password_hash: hash, ..user })
 }

@@ -29,6 +29,8 @@ pub enum SigningKeyError {
 /// Signs and verifies access tokens, and stands behind refresh tokens.
 pub struct SigningKey {
     pub(super) kid: String,
+    /// 32 bytes as url-safe base64.
+    pub(super) public: String,
     pub(super) encoding: EncodingKey,
     pub(super) decoding: DecodingKey,
     /// For [refresh tokens](super::refresh_token); derived, so that neither use says anything about the other.
@@ -50,6 +52,7 @@ impl SigningKey {
         let refresh = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, seed), b"sealpost refresh tokens, version 1");
         Ok(Self {
             kid: kid(public),
+            public: URL_SAFE_NO_PAD.encode(public),
             encoding: EncodingKey::from_ed_der(pkcs8.as_slice()),
             decoding: DecodingKey::from_ed_der(public),
             refresh: hmac::Key::new(hmac::HMAC_SHA256, refresh.as_ref()),

@@ -10,6 +10,7 @@ use sealpost_schema::{Clock, SessionId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 
 use super::config::AuthConfig;
+use super::jwks::JwkResponse;
 use super::refresh_token::RefreshKeys;
 use super::signing_key::SigningKey;
 
@@ -147,6 +148,19 @@ impl Tokens {
             session_id: claims.sid,
             expires_at: Timestamp::from_millis(claims.exp.saturating_mul(1000)),
         })
+    }
+
+    /// What others need to check our tokens, the signing one first.
+    pub(super) fn public_keys(&self) -> Vec<JwkResponse> {
+        let jwk = |key: &SigningKey| JwkResponse {
+            kty: "OKP",
+            crv: "Ed25519",
+            alg: "EdDSA",
+            purpose: "sig",
+            kid: key.kid.clone(),
+            x: key.public.clone(),
+        };
+        self.0.keys.iter().map(jwk).collect()
     }
 
     pub(super) fn refresh_keys(&self) -> &RefreshKeys {

@@ -7,6 +7,7 @@ pub mod audit;
 pub mod conversation;
 pub mod conversation_key;
 pub mod event;
+pub mod invitation;
 pub mod outbox;
 pub mod participant;
 pub mod session;

@@ -53,6 +53,16 @@ impl Entity {
         Self::find().filter(Column::DisabledAt.is_null())
     }
 
+    /// Everybody, also those who are disabled: for those who administer this server.
+    pub fn everybody() -> Select<Self> {
+        Self::find()
+    }
+
+    /// `email` as it is stored: in lower case.
+    pub fn by_email(email: &str) -> Select<Self> {
+        Self::active().filter(Column::Email.eq(email))
+    }
+
     /// `username` in any case.
     pub fn by_username(username: &str) -> Select<Self> {
         Self::active().filter(Column::Username.eq(username.to_lowercase()))

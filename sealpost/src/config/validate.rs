@@ -17,6 +17,7 @@ pub enum Role {
     Delivery,
     Migrate,
     DeadLetters,
+    Admin,
     /// Nothing has to be set; what is set has to be right.
     #[value(skip)]
     Any,

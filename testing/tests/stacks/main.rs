@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod accounts;
+mod admin;
 mod alone;
 mod bad_input;
 mod conversations;
@@ -77,6 +79,17 @@ on_both_stacks! {
         the_sessions_of_others_are_not_found
         a_token_of_another_session_does_not_prolong_a_socket
         attack_7_forty_refreshes_leave_one_live_chain;
+    accounts:
+        signing_in_with_the_email_is_the_same
+        attack_20_nothing_tells_whether_an_account_is_there
+        passwords_that_are_easy_to_guess_are_refused
+        anybody_can_check_a_token_with_the_public_keys;
+    admin:
+        attack_5_a_disabled_user_is_out_everywhere
+        the_operator_acts_next_to_a_running_server
+        only_admins_administer
+        invitations_are_made_listed_and_withdrawn
+        the_audit_log_says_who_did_what_and_holds_no_secret;
     live:
         a_slow_reader_is_closed_and_comes_back_to_everything;
     resume:
