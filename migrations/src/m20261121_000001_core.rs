@@ -55,8 +55,7 @@ impl MigrationTrait for Migration {
     }
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let sqlite = manager.get_database_backend() == sea_orm::DbBackend::Sqlite;
-        for table in people().into_iter().chain(conversations(sqlite)) {
+        for table in people().into_iter().chain(conversations()) {
             manager.create_table(table).await?;
         }
         for index in indexes() {
@@ -112,12 +111,9 @@ fn people() -> [TableCreateStatement; 2] {
     ]
 }
 
-fn conversations(sqlite: bool) -> [TableCreateStatement; 5] {
+fn conversations() -> [TableCreateStatement; 5] {
     let with_key =
         |mut table: TableCreateStatement, names: &[&'static str]| table.primary_key(&mut key(names)).to_owned();
-    // One tree less to write for each event, and a page of history lies side by side.
-    let clustered =
-        |mut table: TableCreateStatement| if sqlite { table.extra("WITHOUT ROWID").to_owned() } else { table };
     let conversations = vec![
         uuid("id").primary_key().take(),
         string("kind"),
@@ -156,7 +152,7 @@ fn conversations(sqlite: bool) -> [TableCreateStatement; 5] {
         table("conversations", conversations),
         with_key(table("conversation_keys", keys), &["conversation_id", "generation"]),
         with_key(table("participants", participants), &["conversation_id", "user_id"]),
-        clustered(with_key(table("events", events), &["conversation_id", "seq"])),
+        with_key(table("events", events), &["conversation_id", "seq"]),
         table("outbox", outbox),
     ]
 }

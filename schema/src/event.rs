@@ -3,6 +3,7 @@
 //! A record holds one or more consecutive events of one conversation: whatever had gathered in the lane while the record before
 //! was on its way. It is JSON, so that `nats sub 'chat.>'` shows it; all content is sealed.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -153,23 +154,88 @@ impl EventRecord {
     }
 
     fn is_consistent(&self) -> bool {
-        let Some(first) = self.events.first() else { return false };
-        self.first == first.seq
-            && first.seq.0 > 0
-            && self
-                .events
-                .iter()
-                .zip(first.seq.0..)
-                .all(|(event, seq)| event.seq.0 == seq && event.conversation_id == first.conversation_id)
-            && self.events.last().is_some_and(|last| last.seq == self.last)
+        is_consistent(self.first, self.last, self.events.iter().map(|event| (event.conversation_id, event.seq)))
     }
 }
 
 impl RecordHead {
-    /// Reads the start without building the events.
+    /// The longest start that [`EventRecord::encode`] writes before the events.
+    const MAX_BYTES: usize = 160;
+
+    /// Reads the start, and of records that this program wrote nothing else.
     pub fn peek(payload: &[u8]) -> Result<Self, RecordError> {
+        let start = &payload[..payload.len().min(Self::MAX_BYTES)];
+        if let Some(end) = start.windows(10).position(|window| window == b",\"events\":")
+            && let Ok(head) = serde_json::from_slice(&[&start[..end], b"}"].concat())
+        {
+            return Ok(head);
+        }
         Ok(serde_json::from_slice(payload)?)
     }
+}
+
+/// A record without what its events say: enough to pass it on, for a fraction of the cost of [`EventRecord::decode`].
+#[derive(Debug)]
+pub struct RecordOutline {
+    pub conversation_id: ConversationId,
+    pub last: Seq,
+    /// Some events say who takes part: whoever tells the newcomers has to decode the record.
+    pub has_joins: bool,
+}
+
+impl RecordOutline {
+    /// Checks as much as [`EventRecord::decode`], but for the events' contents.
+    pub fn decode(payload: &[u8]) -> Result<Self, RecordError> {
+        let record: OutlineRecord = serde_json::from_slice(payload)?;
+        if record.v != EventRecord::VERSION {
+            return Err(RecordError::Version(record.v));
+        }
+        let Some(conversation_id) = record.events.first().map(|event| event.conversation_id) else {
+            return Err(RecordError::Inconsistent);
+        };
+        let places = record.events.iter().map(|event| (event.conversation_id, event.seq));
+        if !is_consistent(record.first, record.last, places) {
+            return Err(RecordError::Inconsistent);
+        }
+        let joins = |event: &OutlineEvent| matches!(&*event.body.kind, "conversation_created" | "participant_added");
+        Ok(Self { conversation_id, last: record.last, has_joins: record.events.iter().any(joins) })
+    }
+}
+
+#[derive(Deserialize)]
+struct OutlineRecord<'a> {
+    v: u8,
+    first: Seq,
+    last: Seq,
+    #[serde(borrow)]
+    events: Vec<OutlineEvent<'a>>,
+}
+
+#[derive(Deserialize)]
+struct OutlineEvent<'a> {
+    conversation_id: ConversationId,
+    seq: Seq,
+    #[serde(borrow)]
+    body: OutlineBody<'a>,
+}
+
+#[derive(Deserialize)]
+struct OutlineBody<'a> {
+    #[serde(borrow)]
+    kind: Cow<'a, str>,
+}
+
+/// Numbers from 1 up, without holes, of one conversation, at least one.
+fn is_consistent(first: Seq, last: Seq, places: impl Iterator<Item = (ConversationId, Seq)>) -> bool {
+    let (mut end, mut conversation) = (None, None);
+    for (place, seq) in places {
+        let expected = end.map_or(Some(first), |end: Seq| end.0.checked_add(1).map(Seq));
+        if expected != Some(seq) || conversation.is_some_and(|known| known != place) {
+            return false;
+        }
+        (end, conversation) = (Some(seq), Some(place));
+    }
+    first.0 > 0 && end == Some(last)
 }
 
 /// Subject of a conversation's records in the event log: `chat.<conversation id, 32 hex digits>`.

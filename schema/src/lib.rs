@@ -15,7 +15,9 @@ mod problem;
 mod role;
 
 pub use clock::{Clock, Timestamp};
-pub use event::{Event, EventBody, EventRecord, NamedRole, RecordError, RecordHead, chat_subject, live_subject};
+pub use event::{
+    Event, EventBody, EventRecord, NamedRole, RecordError, RecordHead, RecordOutline, chat_subject, live_subject,
+};
 pub use frames::{AckLevel, ClientFrame, CloseCode, ConversationHead, Cursor, ServerFrame};
 pub use ids::{ClientMessageId, ConversationId, EventId, IdError, MessageId, Seq, SessionId, UserId};
 pub use notice::{ControlNotice, StoredNotice, StoredRange, VoidedEvent};

@@ -124,16 +124,25 @@ async fn publish_patiently(
 
 /// Publishes one record, as the worker does, without a flush.
 pub async fn publish_record(live: &dyn Live, record: &Record) -> Result<(), DeliverError> {
-    let (conversation, decoded) = record::read(record)?;
-    // The notice goes first: a gateway that hears of the newcomer in time subscribes before the events come.
+    let outline = record::outline(record)?;
+    let conversation = outline.conversation_id;
+    if outline.has_joins {
+        // The notice goes first: a gateway that hears of the newcomer in time subscribes before the events come.
+        announce_joins(live, record).await?;
+    }
+    live.publish(Subject::new(live_subject(conversation))?, record.payload.clone()).await?;
+    Ok(())
+}
+
+async fn announce_joins(live: &dyn Live, record: &Record) -> Result<(), DeliverError> {
+    let (conversation_id, decoded) = record::read(record)?;
     for event in &decoded.events {
         for user_id in joined(event) {
-            let notice = ControlNotice::Joined { user_id, conversation_id: conversation, seq: event.seq };
+            let notice = ControlNotice::Joined { user_id, conversation_id, seq: event.seq };
             let payload = Bytes::from(serde_json::to_vec(&notice)?);
             live.publish(Subject::new(ControlNotice::SUBJECT)?, payload).await?;
         }
     }
-    live.publish(Subject::new(live_subject(conversation))?, record.payload.clone()).await?;
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! Reading records that came out of the log: nothing in them is taken on trust.
 
 use sealpost_bus::Record;
-use sealpost_schema::{ConversationId, EventRecord, RecordError, chat_subject};
+use sealpost_schema::{ConversationId, EventRecord, RecordError, RecordOutline, Seq, chat_subject};
 
 /// Why a record can never be processed. The text goes into the dead letter.
 #[derive(Debug, thiserror::Error)]
@@ -20,11 +20,23 @@ pub enum BadRecord {
 pub(crate) fn read(record: &Record) -> Result<(ConversationId, EventRecord), BadRecord> {
     let decoded = EventRecord::decode(&record.payload)?;
     let conversation = decoded.conversation_id().ok_or(RecordError::Inconsistent)?;
+    check(record, conversation, decoded.last)?;
+    Ok((conversation, decoded))
+}
+
+/// The same without what the events say.
+pub(crate) fn outline(record: &Record) -> Result<RecordOutline, BadRecord> {
+    let outline = RecordOutline::decode(&record.payload)?;
+    check(record, outline.conversation_id, outline.last)?;
+    Ok(outline)
+}
+
+fn check(record: &Record, conversation: ConversationId, last: Seq) -> Result<(), BadRecord> {
     if chat_subject(conversation) != record.subject.as_str() {
         return Err(BadRecord::ForgedSubject(conversation, record.subject.as_str().to_owned()));
     }
-    if i64::try_from(decoded.last.0).is_err() {
-        return Err(BadRecord::SeqTooLarge(decoded.last.0));
+    if i64::try_from(last.0).is_err() {
+        return Err(BadRecord::SeqTooLarge(last.0));
     }
-    Ok((conversation, decoded))
+    Ok(())
 }

@@ -32,6 +32,9 @@ pub fn parse(text: &str, max_bytes: usize) -> Result<ClientFrame, Box<ServerFram
             format!("The frame has {} bytes; this server takes {max_bytes}. Send less in one frame.", text.len());
         return Err(error(ProblemKind::FrameTooLarge, detail, None));
     }
+    if let Some(frame) = parse_message(text) {
+        return Ok(frame);
+    }
     serde_json::from_str(text).map_err(|cause| {
         #[derive(serde::Deserialize)]
         struct Outline {
@@ -59,6 +62,29 @@ pub fn parse(text: &str, max_bytes: usize) -> Result<ClientFrame, Box<ServerFram
             None => error(ProblemKind::Malformed, "The frame has no `type`.".to_owned(), outline.client_message_id),
         }
     })
+}
+
+/// A message whose `type` comes first, as in nearly all frames: read straight, for half the cost. What does not fit is read again, for
+/// the error.
+fn parse_message(text: &str) -> Option<ClientFrame> {
+    /// As [`ClientFrame::Message`].
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Message {
+        #[serde(rename = "type")]
+        _type: serde::de::IgnoredAny,
+        conversation_id: ConversationId,
+        client_message_id: ClientMessageId,
+        text: String,
+        #[serde(default)]
+        ack: AckLevel,
+        #[serde(default)]
+        retry: bool,
+    }
+
+    let message = text.starts_with(r#"{"type":"message","#).then(|| serde_json::from_str(text).ok())??;
+    let Message { conversation_id, client_message_id, text, ack, retry, .. } = message;
+    Some(ClientFrame::Message { conversation_id, client_message_id, text, ack, retry })
 }
 
 /// Does what a frame asks for. Answers go into the connection's queue.

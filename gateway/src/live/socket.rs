@@ -221,8 +221,9 @@ impl Session {
     /// Until the client goes (`None`) or must go.
     async fn run(mut self, socket: &mut WebSocket) -> Option<CloseCode> {
         let beat = Duration::from_secs(self.app.config.heartbeat_seconds);
-        let mut next_beat = Instant::now() + beat;
-        let stop = self.app.stop.clone();
+        // Made once: a wait that is dropped and made again with every frame has to leave its list and enter it again.
+        let mut next_beat = std::pin::pin!(tokio::time::sleep_until(Instant::now() + beat));
+        let mut stopped = std::pin::pin!(self.app.stop.clone().cancelled_owned());
         loop {
             if let Some(code) = self.connection.closing() {
                 return Some(code);
@@ -230,7 +231,7 @@ impl Session {
             let may_read = self.work.is_none() && self.connection.may_send();
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return Some(CloseCode::GoingAway),
+                () = &mut stopped => return Some(CloseCode::GoingAway),
                 () = self.connection.wake.notified() => {}
                 _ = self.queue.recv_many(&mut self.batch, WRITE_BATCH) => {
                     if let Err(code) = self.write(socket).await {
@@ -252,8 +253,8 @@ impl Session {
                         }
                     }
                 }
-                () = tokio::time::sleep_until(next_beat) => {
-                    next_beat = Instant::now() + beat;
+                () = &mut next_beat => {
+                    next_beat.as_mut().reset(Instant::now() + beat);
                     if let Err(code) = self.on_beat(socket, beat, may_read).await {
                         return code;
                     }

@@ -148,14 +148,20 @@ impl Actor {
     }
 
     pub async fn run(mut self, stop: CancellationToken) {
+        // Made once: setting a timer anew in each round costs more than one that rings too early now and then.
+        let mut timer = std::pin::pin!(tokio::time::sleep_until(self.wake_at()));
+        let mut stopped = std::pin::pin!(stop.cancelled());
         loop {
             self.start_log_work();
             self.start_store_work();
             let wake_at = self.wake_at();
+            if timer.is_elapsed() || wake_at < timer.deadline() {
+                timer.as_mut().reset(wake_at);
+            }
             let has_room = self.queue.len() < self.inner.config.max_record_events;
             tokio::select! {
                 biased;
-                () = stop.cancelled() => break,
+                () = &mut stopped => break,
                 answer = work(&mut self.log_work) => {
                     self.log_work = None;
                     self.on_log_answer(answer);
@@ -171,7 +177,7 @@ impl Actor {
                     None => break,
                 },
                 Ok(()) = self.connection.changed() => self.on_connection(),
-                () = tokio::time::sleep_until(wake_at) => {
+                () = &mut timer => {
                     if self.on_timer() {
                         break;
                     }

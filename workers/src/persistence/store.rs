@@ -8,7 +8,7 @@ use sea_orm::{
 use sealpost_schema::{ConversationId, Event, EventBody, EventId, MessageId, Seq, VoidedEvent};
 
 use super::effects;
-use super::insert::{Taken, insert};
+use super::insert::{Taken, insert, insert_at_once};
 use super::refused;
 
 /// An event in its place: two records may claim the same place with different events.
@@ -67,7 +67,14 @@ pub(super) async fn store(
     // order are neighbours in the indexes.
     let mut events: Vec<&Event> = events.collect();
     events.sort_unstable_by_key(|event| claim(event));
-    if expect_new {
+    if expect_new && events.iter().all(|event| matches!(event.body, EventBody::MessagePosted { .. })) {
+        match insert_at_once(db, &events).await {
+            Ok(None) => {}
+            Ok(Some(inserted)) => return Ok(Stored { inserted, ..Default::default() }),
+            Err(error) if matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) => {}
+            Err(error) => return Err(error),
+        }
+    } else if expect_new {
         match attempt(db, &events, Taken::Fail).await {
             Err(error) if matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) => {}
             result => return result,
