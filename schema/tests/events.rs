@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use sealpost_schema::{EventBody, EventRecord, RecordError, RecordHead, Seq};
+use sealpost_schema::{EventBody, EventRecord, RecordError, RecordHead, RecordOutline, Seq};
 
 const V1: &str = include_str!("golden/record.v1.json");
 
@@ -46,4 +46,46 @@ fn a_record_that_is_not_consistent_is_refused() {
 #[test]
 fn an_unknown_kind_of_event_is_an_error_and_not_a_guess() {
     assert!(serde_json::from_str::<EventBody>(r#"{"kind":"teleported"}"#).is_err());
+}
+
+#[test]
+fn the_outline_of_a_record_is_refused_for_the_same_reasons() {
+    let golden = V1.trim_end();
+    let record = EventRecord::decode(golden.as_bytes()).unwrap();
+    let outline = RecordOutline::decode(golden.as_bytes()).unwrap();
+    assert_eq!((Some(outline.conversation_id), outline.last), (record.conversation_id(), record.last));
+    assert!(outline.has_joins);
+    let message = EventRecord::new(0, vec![Arc::clone(&record.events[1])]).unwrap();
+    assert!(!RecordOutline::decode(&message.encode()).unwrap().has_joins);
+
+    let changes = [
+        ("\"v\":1", "\"v\":9"),
+        ("\"first\":1", "\"first\":2"),
+        ("\"first\":1", "\"first\":0"),
+        ("\"last\":8", "\"last\":9"),
+        ("\"seq\":5", "\"seq\":6"),
+        (
+            "\"conversation_id\":\"0198a1b2-0000-7000-8000-000000000001\",\"seq\":4",
+            "\"conversation_id\":\"0198a1b2-0000-7000-8000-000000000002\",\"seq\":4",
+        ),
+        (golden, "{\"v\":1,\"previous\":0,\"first\":1,\"last\":1,\"events\":[]}"),
+        (golden, "garbage"),
+    ];
+    for (from, to) in changes {
+        let changed = golden.replacen(from, to, 1);
+        assert_ne!(changed, golden, "{from}");
+        let (record, outline) = (EventRecord::decode(changed.as_bytes()), RecordOutline::decode(changed.as_bytes()));
+        let (record, outline) = (record.unwrap_err().to_string(), outline.unwrap_err().to_string());
+        assert_eq!(record.split(" at ").next(), outline.split(" at ").next(), "{to}");
+    }
+}
+
+#[test]
+fn the_head_of_a_record_is_found_wherever_it_stands() {
+    let elsewhere = r#"{"v":1,"events":[{"last":3,"x":",\"events\":"}],"previous":7,"first":1,"last":8}"#;
+    let head = RecordHead::peek(elsewhere.as_bytes()).unwrap();
+    assert_eq!((head.previous, head.first, head.last), (7, Seq(1), Seq(8)));
+    for garbage in ["", "{", ",\"events\":", "{\"v\":1,\"events\":[]}"] {
+        assert!(RecordHead::peek(garbage.as_bytes()).is_err(), "{garbage}");
+    }
 }

@@ -268,3 +268,45 @@ pub fn join(app: &App, connections: Vec<Arc<Connection>>, id: ConversationId, se
 pub fn is_other_session(connection: &Connection, session: sealpost_schema::SessionId) -> Option<CloseCode> {
     (connection.session_id != session).then_some(CloseCode::Unauthenticated)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: &str =
+        r#"{"type":"message","conversation_id":"0198a1b2-0000-7000-8000-000000000001","client_message_id":"m-1""#;
+
+    #[test]
+    fn the_short_way_reads_messages_as_the_long_way_does() {
+        let ends = [
+            r#","text":"hi"}"#,
+            r#","text":"\u00e9\n","ack":"accepted","retry":true}"#,
+            r#","retry":false,"text":""}"#,
+        ];
+        for end in ends {
+            let text = format!("{START}{end}");
+            let short = parse_message(&text);
+            assert_eq!(short, Some(serde_json::from_str(&text).unwrap()), "{text}");
+            assert_eq!(short, parse(&text, 1000).ok());
+        }
+    }
+
+    #[test]
+    fn what_the_long_way_refuses_the_short_way_does_not_take() {
+        let ends = [
+            "",
+            "}",
+            r#","text":7}"#,
+            r#","text":"a","text":"b"}"#,
+            r#","text":"a","other":1}"#,
+            r#","text":"a","type":"ping"}"#,
+            r#","text":"a"} x"#,
+        ];
+        for end in ends {
+            let text = format!("{START}{end}");
+            assert_eq!(parse_message(&text), None, "{text}");
+            assert!(parse(&text, 1000).is_err(), "{text}");
+        }
+        assert_eq!(parse_message(r#"{"type":"ping"}"#), None);
+    }
+}
