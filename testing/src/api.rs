@@ -9,6 +9,7 @@ use serde_json::Value;
 pub struct Api {
     pub base: String,
     http: reqwest::Client,
+    patience: std::time::Duration,
 }
 
 /// Type of a problem by its short name.
@@ -18,7 +19,14 @@ pub fn problem(name: &str) -> String {
 
 impl Api {
     pub fn new(base: &str) -> Self {
-        Self { base: base.to_owned(), http: reqwest::Client::new() }
+        Self { base: base.to_owned(), http: reqwest::Client::new(), patience: crate::PATIENCE }
+    }
+
+    /// Waits so long for an answer.
+    #[must_use]
+    pub fn patience(mut self, patience: std::time::Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     /// A request with a JSON body (none if it is null). `None`: there was no answer.
@@ -49,7 +57,7 @@ impl Api {
             asked = format!("{asked} {:.300}", String::from_utf8_lossy(&body));
             request = request.header("content-type", kind).body(body);
         }
-        let answer = request.timeout(crate::PATIENCE).send().await.ok()?;
+        let answer = request.timeout(self.patience).send().await.ok()?;
         let status = answer.status().as_u16();
         let header = answer.headers().get("content-type").and_then(|kind| kind.to_str().ok());
         let content_type = header.unwrap_or_default().to_owned();

@@ -1,5 +1,6 @@
 //! A database of its own: in the Postgres of the tests, or in a Postgres of its own.
 
+use std::path::Path;
 use std::process::Command;
 
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _};
@@ -54,10 +55,27 @@ impl Database {
         postgres(&["stop", self.folder().to_str().unwrap()]);
     }
 
+    /// SIGQUIT, as an immediate shutdown or a crash: connections end, nothing is flushed. Returns when it is gone.
+    pub fn crash(&self) {
+        let file = self.folder().join("data/postmaster.pid");
+        let text = std::fs::read_to_string(&file).expect("Postgres does not run");
+        let id = text.lines().next().unwrap().to_owned();
+        assert!(Command::new("kill").args(["-s", "QUIT", &id]).status().unwrap().success());
+        let start = std::time::Instant::now();
+        while Path::new("/proc").join(&id).exists() {
+            assert!(start.elapsed() < crate::PATIENCE, "Postgres does not end");
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+
+    /// Port of the server.
+    pub fn port(&self) -> u16 {
+        self.server.rsplit_once(':').unwrap().1.split('/').next().unwrap().parse().unwrap()
+    }
+
     /// Starts it again on the same port.
     pub fn start(&self) {
-        let port = self.server.rsplit_once(':').unwrap().1.split('/').next().unwrap();
-        postgres(&["start", self.folder().to_str().unwrap(), port]);
+        postgres(&["start", self.folder().to_str().unwrap(), &self.port().to_string()]);
     }
 
     /// Everything that is in the tables, as text.

@@ -6,6 +6,7 @@
 //! - [`Socket`]: a WebSocket that fails the test by itself when an event is missing, double or out of order ([`View`]).
 //! - [`Load`]: a sender that behaves as a good client does, through crashes: it re-sends what has no answer. [`check_history`] then holds
 //!   what it was told against what is there.
+//! - [`Proxy`]: between any two of them, where connections are slow, swallowed and cut.
 //!
 //! The suites are in `tests/`: `stacks` (the same cases on both stacks) and `faults` (crashes and outages).
 
@@ -18,6 +19,7 @@ mod history;
 mod load;
 mod port;
 mod process;
+mod proxy;
 mod settings;
 mod shared;
 mod socket;
@@ -33,10 +35,11 @@ pub use history::{check_history, check_view};
 pub use load::{Load, Sent};
 pub use port::free_port;
 pub use process::Process;
+pub use proxy::{Proxy, Weather};
 pub use settings::{Form, Settings, program};
 pub use shared::shared;
 pub use socket::{Connect, Incoming, Refused, Socket, message};
-pub use stack::{Running, Stack};
+pub use stack::{Links, Running, Stack};
 pub use user::{Message, User, unique};
 pub use view::View;
 pub use wait::{PATIENCE, eventually, within};

@@ -112,6 +112,19 @@ impl Process {
         self.child().as_mut().and_then(|child| child.try_wait().unwrap())
     }
 
+    /// Its process id, if it was started and not killed.
+    pub fn id(&self) -> Option<u32> {
+        self.child().as_ref().map(Child::id)
+    }
+
+    /// If it has ended by itself: how. It can be started again then.
+    pub fn take_ended(&self) -> Option<ExitStatus> {
+        let mut child = self.child();
+        let status = child.as_mut().and_then(|child| child.try_wait().unwrap())?;
+        child.take();
+        Some(status)
+    }
+
     fn signal(&self, signal: &str) {
         let id = self.child().as_ref().expect("a signal for a process that does not run").id();
         let sent = Command::new("kill").args(["-s", signal, &id.to_string()]).status().unwrap();

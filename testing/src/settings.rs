@@ -16,12 +16,13 @@ pub enum Form {
 pub struct Settings {
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) own_postgres: bool,
+    pub(crate) proxies: bool,
 }
 
 impl Default for Settings {
     /// Short limits, so that what a limit does is seen soon.
     fn default() -> Self {
-        let settings = Self { environment: Vec::new(), own_postgres: false };
+        let settings = Self { environment: Vec::new(), own_postgres: false, proxies: false };
         settings
             .set("RUST_LOG", "info")
             .set("SEALPOST__GATEWAY__AUTHENTICATE_SECONDS", 1)
@@ -37,6 +38,13 @@ impl Settings {
     pub fn set(mut self, name: &str, value: impl std::fmt::Display) -> Self {
         self.environment.retain(|(other, _)| other != name);
         self.environment.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// Puts a [`Proxy`](crate::Proxy) before each gateway, and between each process and NATS and Postgres.
+    #[must_use]
+    pub fn proxies(mut self) -> Self {
+        self.proxies = true;
         self
     }
 
@@ -57,8 +65,12 @@ pub(crate) fn root() -> &'static Path {
 pub fn program() -> PathBuf {
     let path = match std::env::var_os("SEALPOST_BIN") {
         Some(path) => PathBuf::from(path),
-        // target/<profile>/deps/<test>
-        None => std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("sealpost"),
+        // target/<profile>/deps/<test>, or target/<profile>/<program>
+        None => {
+            let own = std::env::current_exe().unwrap();
+            let beside = own.ancestors().skip(1).take(2).map(|folder| folder.join("sealpost"));
+            beside.clone().find(|path| path.is_file()).unwrap_or_else(|| beside.clone().last().unwrap())
+        }
     };
     let path = path.canonicalize().unwrap_or(path);
     assert!(path.exists(), "{} is not there: run `cargo build -p sealpost` first, or set SEALPOST_BIN", path.display());

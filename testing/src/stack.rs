@@ -1,5 +1,6 @@
 //! One whole Sealpost.
 
+use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::path::Path;
 use std::process::Command;
@@ -10,6 +11,7 @@ use tempfile::TempDir;
 use crate::database::Database;
 use crate::port::free_port;
 use crate::process::{Process, without_own_settings};
+use crate::proxy::Proxy;
 use crate::settings::{Form, Settings, nats_server, program, root};
 use crate::wait::eventually;
 
@@ -25,8 +27,18 @@ pub struct Stack {
     /// `persistence-1`, `delivery-1` and so on; none if embedded.
     workers: Vec<Process>,
     services: Option<Services>,
+    /// By process; none without [`Settings::proxies`].
+    links: BTreeMap<String, Links>,
+    /// Before the gateways.
+    fronts: Vec<Proxy>,
     environment: Vec<(String, String)>,
     folder: TempDir,
+}
+
+/// The ways of one process to its services.
+pub struct Links {
+    pub nats: Proxy,
+    pub postgres: Proxy,
 }
 
 struct Services {
@@ -69,9 +81,31 @@ impl Stack {
                 services = Some(Services { nats, nats_port, database });
             }
         }
-        let mut this =
-            Self { form, gateways: Vec::new(), ports: Vec::new(), workers: Vec::new(), services, environment, folder };
+        let mut links = BTreeMap::new();
+        if let Some(services) = services.as_ref().filter(|_| settings.proxies) {
+            let gateways = (1..=GATEWAYS).map(|number| format!("gateway-{number}"));
+            for name in gateways.chain(WORKERS.map(str::to_owned)) {
+                let nats = Proxy::start(services.nats_port).await;
+                links.insert(name, Links { nats, postgres: Proxy::start(services.database.port()).await });
+            }
+        }
+        let mut this = Self {
+            form,
+            gateways: Vec::new(),
+            ports: Vec::new(),
+            workers: Vec::new(),
+            services,
+            links,
+            fronts: Vec::new(),
+            environment,
+            folder,
+        };
         this.make_processes();
+        if settings.proxies {
+            for &port in &this.ports {
+                this.fronts.push(Proxy::start(port).await);
+            }
+        }
         this
     }
 
@@ -88,18 +122,35 @@ impl Stack {
             self.run(&["migrate"]);
             for name in WORKERS {
                 let kind = name.split('-').next().unwrap();
-                let process = Process::new(name, &program(), &["worker", kind], &self.environment, self.folder.path());
+                let environment = self.linked(name, &self.environment);
+                let process = Process::new(name, &program(), &["worker", kind], &environment, self.folder.path());
                 self.workers.push(process);
             }
         }
         for number in 1..=count {
             let port = free_port();
-            let mut environment = with_keys.clone();
-            environment.push(("SEALPOST__GATEWAY__LISTEN".to_owned(), format!("127.0.0.1:{port}")));
             let name = format!("{command}-{number}");
+            let mut environment = self.linked(&name, &with_keys);
+            environment.push(("SEALPOST__GATEWAY__LISTEN".to_owned(), format!("127.0.0.1:{port}")));
             self.gateways.push(Process::new(&name, &program(), &[command], &environment, self.folder.path()));
             self.ports.push(port);
         }
+    }
+
+    /// The environment of a process that goes through its own proxies, if there are any.
+    fn linked(&self, name: &str, environment: &[(String, String)]) -> Vec<(String, String)> {
+        let mut environment = environment.to_vec();
+        if let Some(links) = self.links.get(name) {
+            for (variable, value) in &mut environment {
+                let (own, other) = match variable.as_str() {
+                    "NATS_URL" => (self.services().nats_port, links.nats.port()),
+                    "DATABASE_URL" => (self.services().database.port(), links.postgres.port()),
+                    _ => continue,
+                };
+                *value = value.replace(&format!(":{own}"), &format!(":{other}"));
+            }
+        }
+        environment
     }
 
     /// Starts all processes of Sealpost itself.
@@ -139,6 +190,26 @@ impl Stack {
     /// `http://127.0.0.1:<port>`; the number wraps around, so that a case for two gateways also runs on one.
     pub fn url(&self, gateway: usize) -> String {
         format!("http://127.0.0.1:{}", self.ports[gateway % self.ports.len()])
+    }
+
+    /// The same through the gateway's proxy, if there is one.
+    pub fn front_url(&self, gateway: usize) -> String {
+        let front = self.fronts.get(gateway % self.ports.len());
+        front.map_or_else(|| self.url(gateway), |front| format!("http://127.0.0.1:{}", front.port()))
+    }
+
+    /// The proxies before the gateways.
+    pub fn fronts(&self) -> &[Proxy] {
+        &self.fronts
+    }
+
+    /// The ways of a process to its services.
+    pub fn links(&self, process: &str) -> Option<&Links> {
+        self.links.get(process)
+    }
+
+    pub fn nats_url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.services().nats_port)
     }
 
     /// Gateways and workers.

@@ -33,6 +33,8 @@ pub enum What {
     Conversation {
         conversation: Number,
         id: Uuid,
+        /// Who was in it when the run began.
+        members: Vec<Number>,
     },
     Invoke {
         op: OpId,

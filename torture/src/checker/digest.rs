@@ -76,6 +76,8 @@ pub struct Digest {
     pub sends: Vec<Send>,
     /// Index into `sends`.
     pub by_name: HashMap<(Number, String), usize>,
+    /// Of each conversation, when the run began.
+    pub members: HashMap<Number, HashSet<Number>>,
     pub pages: Vec<Page>,
     pub changes: Vec<Change>,
     pub arrivals: BTreeMap<Number, Vec<Arrival>>,
@@ -119,7 +121,10 @@ impl Digest {
             match what {
                 What::User { user, id } => _ = this.users.insert(*user, *id),
                 What::Device { device, user } => _ = this.device_user.insert(*device, *user),
-                What::Conversation { .. } | What::Closed { .. } => {}
+                What::Conversation { conversation, members, .. } => {
+                    this.members.insert(*conversation, members.iter().copied().collect());
+                }
+                What::Closed { .. } => {}
                 What::Invoke { op, device, call } => {
                     let connection = connections.get(device).copied().unwrap_or_default();
                     let opened = this.invoke(*at, *op, *device, connection, call);

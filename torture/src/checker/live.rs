@@ -94,6 +94,15 @@ fn agrees(digest: &Digest, seen: &Seen, there: &Seen) -> bool {
     }
 }
 
+fn is_member_at_the_end(digest: &Digest, conversation: Number, user: Number) -> bool {
+    let last = digest.order(conversation).iter().rev().find_map(|seen| match seen.body {
+        Body::Added { user: who } if who == user => Some(true),
+        Body::Removed { user: who } if who == user => Some(false),
+        _ => None,
+    });
+    last.unwrap_or_else(|| digest.members.get(&conversation).is_some_and(|members| members.contains(&user)))
+}
+
 /// Who is a member at the end has all of it.
 fn reached_the_end(
     digest: &Digest,
@@ -104,8 +113,8 @@ fn reached_the_end(
     if !digest.caught_up.contains(&device) {
         return;
     }
-    for (conversation, readings) in &digest.finals {
-        if !readings.iter().any(|(_, reader, _)| *reader == user) {
+    for conversation in digest.finals.keys() {
+        if !is_member_at_the_end(digest, *conversation, user) {
             continue;
         }
         let (seen, end) = (cursors.get(conversation).copied().unwrap_or(0), digest.order(*conversation).len() as u64);

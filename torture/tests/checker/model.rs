@@ -91,6 +91,8 @@ impl Model {
             model.note(What::Open { device: user, connection: user + 1, gateway: user % 2 });
         }
         for conversation in 0..CONVERSATIONS {
+            let id = model.id();
+            model.note(What::Conversation { conversation, id, members: (0..USERS).collect() });
             model.append(conversation, Body::Other);
         }
         model.commit();

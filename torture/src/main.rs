@@ -1,0 +1,98 @@
+//! `sealpost-torture`: starts Sealpost, works on it while breaking what it stands on, and judges what came of it.
+
+#![allow(clippy::print_stdout, reason = "the report is what this program is for")]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use clap::{Parser, ValueEnum};
+use sealpost_testing::Form;
+use sealpost_torture::{Fault, Request, check_file, report, run};
+
+/// Tortures whole servers and holds them to their promises. Exit code 1: a promise was broken.
+#[derive(Debug, Parser)]
+#[command(name = "sealpost-torture", version)]
+struct Arguments {
+    /// Where the schedule and the clients' choices come from; by chance if it is missing
+    #[arg(long)]
+    seed: Option<u64>,
+    /// How long each stack is under load
+    #[arg(long, default_value_t = 5.0)]
+    minutes: f64,
+    /// F1,F4,… or all
+    #[arg(long, default_value = "all", value_delimiter = ',')]
+    faults: Vec<String>,
+    #[arg(long, value_enum, default_value_t = Stacks::Both)]
+    stack: Stacks,
+    /// Operations a second over all clients
+    #[arg(long, default_value_t = 150)]
+    rate: u32,
+    /// Runs on each stack, each with the seed after the last one's
+    #[arg(long, default_value_t = 1)]
+    runs: u64,
+    /// Where histories, reports and pictures go
+    #[arg(long, default_value = "torture-results")]
+    out: PathBuf,
+    /// Runs nothing: judges a history that was written before
+    #[arg(long)]
+    check: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Stacks {
+    Embedded,
+    Cluster,
+    Both,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<ExitCode> {
+    let arguments = Arguments::parse();
+    if let Some(path) = &arguments.check {
+        let verdict = check_file(path).with_context(|| format!("{} cannot be judged", path.display()))?;
+        println!("{}", serde_json::to_string_pretty(&verdict)?);
+        return Ok(if verdict.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    let faults = faults(&arguments.faults)?;
+    let first = arguments.seed.unwrap_or_else(|| fastrand::u64(1..1_000_000));
+    let forms: &[Form] = match arguments.stack {
+        Stacks::Embedded => &[Form::Embedded],
+        Stacks::Cluster => &[Form::Cluster],
+        Stacks::Both => &[Form::Cluster, Form::Embedded],
+    };
+    let mut holds = true;
+    for seed in first..first + arguments.runs {
+        for &form in forms {
+            println!("seed {seed}, {form:?} stack, {} minutes", arguments.minutes);
+            let request = Request {
+                seed,
+                form,
+                duration: Duration::from_secs_f64(arguments.minutes * 60.0),
+                faults: faults.clone(),
+                rate: arguments.rate,
+                folder: arguments.out.clone(),
+            };
+            let outcome = run(request).await;
+            println!("{}", report::write(&outcome)?);
+            holds &= outcome.verdict.holds();
+        }
+    }
+    Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn faults(names: &[String]) -> anyhow::Result<Vec<Fault>> {
+    if names.iter().any(|name| name == "all") {
+        return Ok(Fault::ALL.to_vec());
+    }
+    let mut faults = Vec::new();
+    for name in names.iter().filter(|name| *name != "none") {
+        let Some(fault) = Fault::parse(name) else {
+            let known: Vec<_> = Fault::ALL.iter().map(|fault| format!("{} {}", fault.name(), fault.title())).collect();
+            bail!("there is no fault {name}; there are:\n  {}", known.join("\n  "));
+        };
+        faults.push(fault);
+    }
+    Ok(faults)
+}

@@ -1,0 +1,68 @@
+//! Killing, freezing and restarting gateways and workers.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::{Fault, Plan, World};
+
+/// F1: one after the other, every second or two.
+pub async fn kill(world: &World, plan: Plan) {
+    let mut random = fastrand::Rng::with_seed(plan.pick);
+    let end = Instant::now() + Duration::from_millis(plan.for_ms);
+    while Instant::now() < end {
+        let process = world.process(random.u64(..));
+        let name = process.name().to_owned();
+        if world.claim(&name) {
+            world.begin(Fault::F1, &name);
+            world.killed();
+            process.kill();
+            sleep(Duration::from_millis(random.u64(0..800))).await;
+            process.start();
+            world.end(Fault::F1, &name);
+            world.release(&name);
+        }
+        sleep(Duration::from_millis(random.u64(300..1500))).await;
+    }
+}
+
+/// F3: it keeps its connections and does nothing, then goes on.
+pub async fn freeze(world: &World, plan: Plan) {
+    let process = world.process(plan.pick);
+    let name = process.name().to_owned();
+    if !world.claim(&name) {
+        return;
+    }
+    world.begin(Fault::F3, &name);
+    process.freeze();
+    sleep(Duration::from_millis(plan.for_ms)).await;
+    process.thaw();
+    world.end(Fault::F3, &name);
+    world.release(&name);
+}
+
+/// F22: each is asked to stop and started again, as at an upgrade; migrations run meanwhile.
+pub async fn roll(world: &World, _: Plan) {
+    let names: Vec<String> = world.shared.stack.processes().map(|process| process.name().to_owned()).collect();
+    for name in names {
+        if !world.claim(&name) {
+            continue;
+        }
+        world.begin(Fault::F22, &name);
+        let own = name.clone();
+        world
+            .blocking(move |stack| {
+                if stack.process(&own).id().is_some() {
+                    stack.process(&own).terminate();
+                }
+                if stack.form == sealpost_testing::Form::Cluster {
+                    stack.run(&["migrate"]);
+                }
+                stack.process(&own).start();
+            })
+            .await;
+        world.end(Fault::F22, &name);
+        world.release(&name);
+        sleep(Duration::from_millis(500)).await;
+    }
+}

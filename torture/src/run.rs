@@ -1,0 +1,177 @@
+//! One run: a stack, clients, faults, healing, reading everything back, and the verdict.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use sealpost_testing::{Form, Settings, Stack};
+use tokio::task::JoinSet;
+
+use crate::checker::{Verdict, check};
+use crate::client::{Device, Shared, read_all};
+use crate::directory::Directory;
+use crate::history::{Entry, Number, Resources, Usage, What};
+use crate::measure::{Measured, search, usage};
+use crate::nemesis::{self, Fault, Schedule, Skipped, World};
+use crate::recorder::Recorder;
+
+const USERS: u32 = 6;
+const DEVICES_OF_EACH: u32 = 2;
+/// For outboxes to become empty after healing. A failing one is found by what is missing then.
+const DRAIN: Duration = Duration::from_secs(45);
+
+/// What is wanted.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub seed: u64,
+    pub form: Form,
+    pub duration: Duration,
+    pub faults: Vec<Fault>,
+    /// Operations a second, over all devices.
+    pub rate: u32,
+    /// Where history and report go.
+    pub folder: PathBuf,
+}
+
+/// What came of it.
+pub struct Outcome {
+    pub request: Request,
+    pub history: Vec<Entry>,
+    pub verdict: Verdict,
+    pub schedule: Schedule,
+    pub skipped: Vec<Skipped>,
+    pub kills: u64,
+}
+
+/// Runs and judges. Panics where the harness itself cannot go on.
+pub async fn run(request: Request) -> Outcome {
+    std::fs::create_dir_all(&request.folder).unwrap();
+    let name = format!("{:?}-{}", request.form, request.seed).to_lowercase();
+    let recorder = Recorder::create(&request.folder.join(format!("{name}.history.jsonl"))).unwrap();
+    let (faults, skipped) = nemesis::available(request.form, &request.faults);
+    let total_ms = u64::try_from(request.duration.as_millis()).unwrap_or(u64::MAX);
+    let schedule = Schedule::make(request.seed, total_ms, &faults);
+    let text = serde_json::to_string_pretty(&schedule).unwrap();
+    std::fs::write(request.folder.join(format!("{name}.schedule.json")), text).unwrap();
+
+    let stack = Arc::new(Stack::start(request.form, settings()).await);
+    let directory = Directory::build(&stack, USERS, &recorder).await;
+    let devices = USERS * DEVICES_OF_EACH;
+    let shared = Arc::new(Shared {
+        stack,
+        directory,
+        recorder,
+        seed: request.seed,
+        between: Duration::from_millis(u64::from(devices * 1000 / request.rate.max(1))),
+        drain: AtomicBool::new(false),
+        stop: AtomicBool::new(false),
+        duplicates: AtomicBool::new(false),
+        next_connection: AtomicU32::new(1),
+        waiting: AtomicU64::new(0),
+    });
+    let world = Arc::new(World::new(Arc::clone(&shared)));
+    let supervisor = tokio::spawn(nemesis::supervise(Arc::clone(&world)));
+    let mut clients = JoinSet::new();
+    for device in 0..devices {
+        clients.spawn(Device::new(Arc::clone(&shared), device, device % USERS).run());
+    }
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let before = usages(&shared);
+
+    let end = Instant::now() + request.duration.saturating_sub(Duration::from_secs(3));
+    nemesis::run(Arc::clone(&world), schedule.clone()).await;
+    tokio::time::sleep(end.saturating_duration_since(Instant::now())).await;
+    let healed = Instant::now();
+    finish(&shared, &world, healed).await;
+    shared.stop.store(true, Ordering::Relaxed);
+    while let Some(done) = clients.join_next().await {
+        if let Err(error) = done {
+            std::panic::resume_unwind(error.into_panic());
+        }
+    }
+    supervisor.abort();
+    note_resources(&shared, &before);
+    look_for_plaintext(&shared).await;
+    let history = shared.recorder.take();
+    let verdict = check(&history);
+    let kills = world.kills.load(Ordering::Relaxed);
+    if !verdict.holds() {
+        keep_logs(&shared.stack, &request.folder.join(format!("{name}.logs")));
+    }
+    Outcome { request, history, verdict, schedule, skipped, kills }
+}
+
+/// Short limits, so that much happens in little time.
+fn settings() -> Settings {
+    Settings::default()
+        .own_postgres()
+        .proxies()
+        .set("SEALPOST__GATEWAY__HEARTBEAT_SECONDS", 2)
+        .set("SEALPOST__GATEWAY__MAX_RESUME_EVENTS", 1_000_000)
+        .set("SEALPOST__LANE__SEND_TIMEOUT_MS", 3000)
+        .set("SEALPOST__LANE__ACK_TIMEOUT_MS", 1500)
+        .set("SEALPOST__NATS__PUBLISH_TIMEOUT_MS", 1500)
+        .set("SEALPOST__WORKERS__PERSISTENCE__ACK_WAIT_MS", 3000)
+        .set("SEALPOST__WORKERS__DELIVERY__ACK_WAIT_MS", 3000)
+        .set("SEALPOST__WORKERS__OUTBOX__GRACE_MS", 1000)
+        .set("SEALPOST__WORKERS__OUTBOX__INTERVAL_MS", 500)
+}
+
+/// Everything is healed: outboxes become empty, workers finish, everybody catches up, and all of it is read back.
+async fn finish(shared: &Arc<Shared>, world: &World, healed: Instant) {
+    shared.drain.store(true, Ordering::Relaxed);
+    while shared.waiting.load(Ordering::Relaxed) > 0 && healed.elapsed() < DRAIN {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let expected = world.made_dead_letters.load(Ordering::Relaxed);
+    let settled = Measured::settle(&shared.stack, healed, expected).await;
+    shared.recorder.note(What::Settled(settled));
+    // What is on its way to devices arrives, and those that were cut off come back.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let gateways = if shared.stack.form == Form::Cluster { 2 } else { 1 };
+    for gateway in 0..gateways {
+        // These together see every conversation.
+        for user in [0, 2, USERS - 1] {
+            let Some(all) = read_all(shared, user, gateway).await else { continue };
+            for (conversation, events) in (0..).zip(all) {
+                let gateway = Number::try_from(gateway).unwrap_or_default();
+                if !events.is_empty() {
+                    shared.recorder.note(What::Final { gateway, user, conversation, events });
+                }
+            }
+        }
+    }
+    for device in 0..USERS * DEVICES_OF_EACH {
+        shared.recorder.note(What::CaughtUp { device });
+    }
+}
+
+fn usages(shared: &Shared) -> Vec<(String, Usage)> {
+    let processes = shared.stack.processes();
+    processes.filter_map(|process| Some((process.name().to_owned(), usage(process.id()?)?))).collect()
+}
+
+fn note_resources(shared: &Shared, before: &[(String, Usage)]) {
+    for (process, after) in usages(shared) {
+        if let Some((_, before)) = before.iter().find(|(other, _)| *other == process) {
+            shared.recorder.note(What::Resources(Resources { process, before: *before, after }));
+        }
+    }
+}
+
+async fn look_for_plaintext(shared: &Arc<Shared>) {
+    let (stack, canary) = (Arc::clone(&shared.stack), shared.canary());
+    let dump = if stack.form == Form::Cluster { stack.database().dump().await } else { String::new() };
+    let (places, hits) = tokio::task::spawn_blocking(move || search(&stack, &canary, &dump)).await.unwrap();
+    shared.recorder.note(What::Secrecy { places, hits });
+}
+
+fn keep_logs(stack: &Stack, folder: &Path) {
+    let _ = std::fs::create_dir_all(folder);
+    for entry in std::fs::read_dir(stack.folder()).into_iter().flatten().flatten() {
+        if entry.path().extension().is_some_and(|end| end == "log") {
+            let _ = std::fs::copy(entry.path(), folder.join(entry.file_name()));
+        }
+    }
+}
