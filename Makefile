@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help run test lint fmt check cluster bench openapi tools clean-tools
+.PHONY: help run test lint fmt check cluster bench torture openapi tools clean-tools
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -31,6 +31,10 @@ cluster: ## a small cluster here: NATS, Postgres, two gateways (8081, 8082), wor
 bench: ## the load generator against NATS and Postgres on this machine; ARGS="..." is passed on
 	cargo build --release --locked -p sealpost -p sealpost-bench
 	tools/with-services target/release/sealpost-bench $(ARGS)
+
+torture: ## break everything for ten minutes, both stacks, and hold the servers to their promises; ARGS="..." is passed on
+	cargo build --release --locked -p sealpost -p sealpost-torture
+	tools/with-services target/release/sealpost-torture $(ARGS)
 
 openapi: ## write the API description into openapi/
 	cargo run --quiet --locked -- openapi --out openapi

@@ -52,6 +52,11 @@ impl Known {
         self.seqs.remove(&Key::of(event.id, event.sender_id, &event.body));
     }
 
+    /// Forgets what this draft would repeat.
+    pub fn forget(&mut self, id: EventId, sender: UserId, body: &EventBody) {
+        self.seqs.remove(&Key::of(id, sender, body));
+    }
+
     /// The seq of the event that this draft would repeat.
     pub fn find(&self, id: EventId, sender: UserId, body: &EventBody) -> Option<Seq> {
         if self.seqs.is_empty() {

@@ -1,16 +1,17 @@
 //! Reads a conversation's events from wherever they are: the store, and the end of the log that is not stored yet.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use sea_orm::prelude::Uuid;
 use sea_orm::{
     ColumnTrait, DatabaseConnection, DbErr, EntityTrait, PaginatorTrait as _, QueryFilter, QueryOrder, QuerySelect,
 };
 use sealpost_bus::{EventLog, LogError, Position, Subject};
 use sealpost_schema::entities::event;
-use sealpost_schema::{ConversationId, Event, EventRecord, Seq, chat_subject};
+use sealpost_schema::{ConversationId, Event, EventBody, EventId, EventRecord, MessageId, Seq, chat_subject};
 
-use crate::LaneError;
+use crate::{Draft, LaneError};
 
 /// Records read back in one go at most; more than this unstored in one conversation is an error, not a loop.
 const MAX_WALK: usize = 20_000;
@@ -37,6 +38,15 @@ impl Tail {
         let events = self.records.iter().flat_map(|record| &record.events);
         events.filter(|event| event.seq > after).map(|event| (event.seq, Arc::clone(event))).collect()
     }
+}
+
+/// What the store has under a number.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StoredAt {
+    pub seq: Seq,
+    pub id: EventId,
+    /// Of a void: the message that was repeated, and its seq.
+    pub voided: Option<(MessageId, Seq)>,
 }
 
 /// Cheap to clone.
@@ -200,6 +210,64 @@ impl Reader {
         stored.sort_unstable();
         let run = stored.iter().zip(from.0 + 1..).take_while(|(seq, expected)| seq.0 == *expected).count();
         Ok((Seq(from.0 + run as u64), head))
+    }
+
+    /// The stored event that a draft would repeat.
+    pub(crate) async fn find_like(
+        &self,
+        conversation: ConversationId,
+        draft: &Draft,
+    ) -> Result<Option<Event>, LaneError> {
+        let query = event::Entity::find().filter(event::Column::ConversationId.eq(conversation.0));
+        let query = match &draft.body {
+            EventBody::MessagePosted { client_message_id, .. } => query
+                .filter(event::Column::SenderId.eq(draft.sender_id.0))
+                .filter(event::Column::ClientMessageId.eq(client_message_id.as_str())),
+            _ => query.filter(event::Column::Id.eq(draft.id.0)),
+        };
+        let row = query.one(&self.db).await.map_err(|error| store_error(&error))?;
+        row.map(|row| row.to_event().map_err(|error| LaneError::Corrupt(error.to_string()))).transpose()
+    }
+
+    /// What the store has from `first` to `last`.
+    pub(crate) async fn stored_at(
+        &self,
+        conversation: ConversationId,
+        first: Seq,
+        last: Seq,
+    ) -> Result<Vec<StoredAt>, DbErr> {
+        let rows: Vec<(i64, Uuid, String, Option<String>)> = event::Entity::find()
+            .select_only()
+            .columns([event::Column::Seq, event::Column::Id, event::Column::Kind, event::Column::Data])
+            .filter(event::Column::ConversationId.eq(conversation.0))
+            .filter(event::Column::Seq.between(first.to_db(), last.to_db()))
+            .into_tuple()
+            .all(&self.db)
+            .await?;
+        let originals: HashMap<i64, Uuid> = rows
+            .iter()
+            .filter(|(_, _, kind, _)| kind == "void")
+            .filter_map(|(seq, _, _, data)| match serde_json::from_str(data.as_deref()?) {
+                Ok(EventBody::Void { original_id }) => Some((*seq, original_id?.0)),
+                _ => None,
+            })
+            .collect();
+        let places = self.places(originals.values().copied().collect()).await?;
+        let at = |(seq, id, _, _): (i64, Uuid, String, Option<String>)| {
+            let original = originals.get(&seq).map(|id| (MessageId(*id), places.get(id).copied().unwrap_or_default()));
+            StoredAt { seq: Seq::from_db(seq), id: EventId(id), voided: original }
+        };
+        Ok(rows.into_iter().map(at).collect())
+    }
+
+    /// The seqs of the events with these ids.
+    async fn places(&self, ids: Vec<Uuid>) -> Result<HashMap<Uuid, Seq>, DbErr> {
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let query = event::Entity::find().select_only().columns([event::Column::Id, event::Column::Seq]);
+        let rows: Vec<(Uuid, i64)> = query.filter(event::Column::Id.is_in(ids)).into_tuple().all(&self.db).await?;
+        Ok(rows.into_iter().map(|(id, seq)| (id, Seq::from_db(seq))).collect())
     }
 
     /// Which of the seqs from `first` to `last` the store has.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sea_orm::{ColumnTrait, DatabaseConnection, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use sealpost_bus::EventLog;
 use sealpost_schema::entities::{conversation, event, participant};
-use sealpost_schema::{Clock, ConversationId, ConversationKind, Event, EventBody, Role, Seq, StoredNotice, UserId};
+use sealpost_schema::{Clock, ConversationId, ConversationKind, Event, Role, Seq, StoredNotice, UserId};
 use tokio::sync::{OnceCell, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -279,25 +279,14 @@ impl Lanes {
     }
 
     async fn find_stored(&self, conversation: ConversationId, draft: &Draft) -> Result<Option<Appended>, LaneError> {
-        let query = event::Entity::find().filter(event::Column::ConversationId.eq(conversation.0));
-        let query = match &draft.body {
-            EventBody::MessagePosted { client_message_id, .. } => query
-                .filter(event::Column::SenderId.eq(draft.sender_id.0))
-                .filter(event::Column::ClientMessageId.eq(client_message_id.as_str())),
-            _ => query.filter(event::Column::Id.eq(draft.id.0)),
-        };
-        match query.one(&self.inner.reader.db).await {
-            Ok(None) => Ok(None),
-            Ok(Some(row)) => {
-                let event = row.to_event().map_err(|error| LaneError::Corrupt(error.to_string()))?;
-                Ok(Some(Appended { event: Arc::new(event), duplicate: true }))
-            }
+        match self.inner.reader.find_like(conversation, draft).await {
+            Ok(found) => Ok(found.map(|event| Appended { event: Arc::new(event), duplicate: true })),
             // Chat goes on without the store: the lane knows the last minutes, and the store's unique index is the last guard.
-            Err(error) if draft.rule != Rule::Control => {
-                tracing::warn!(%error, "a repeated message could not be looked up in the store");
+            Err(LaneError::Unavailable(error)) if draft.rule != Rule::Control => {
+                tracing::warn!(error, "a repeated message could not be looked up in the store");
                 Ok(None)
             }
-            Err(error) => Err(store_error(&error)),
+            Err(error) => Err(error),
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use sealpost_schema::{Event, MessageId, Seq};
+use sealpost_schema::{Event, MessageId, Seq, StoredRange};
 use tokio::time::Instant;
 
 use crate::{Progress, Waiter};
@@ -55,11 +55,25 @@ impl Unstored {
         self.entries.range(seq.next()..).map(|(_, entry)| &entry.event)
     }
 
-    /// The store has `first` to `last`.
-    pub fn stored(&mut self, first: Seq, last: Seq) {
-        while let Some((&seq, _)) = self.entries.range(first..=last).next() {
+    /// The store has this event under its number.
+    pub fn stored(&mut self, seq: Seq) {
+        self.finish(seq, Progress::Stored);
+    }
+
+    /// The store has these. False: some of them are, or were, ours, and it cannot be told whether they are the same events.
+    pub fn stored_range(&mut self, range: &StoredRange) -> bool {
+        let own = || self.entries.range(range.first..=range.last).map(|(_, entry)| entry.event.id);
+        let count = own().count() as u64;
+        if count == 0 {
+            return true;
+        }
+        if count != range.last.0 - range.first.0 + 1 || StoredRange::fingerprint(own()) != range.ids {
+            return false;
+        }
+        while let Some((&seq, _)) = self.entries.range(range.first..=range.last).next() {
             self.finish(seq, Progress::Stored);
         }
+        true
     }
 
     pub fn voided(&mut self, seq: Seq, original_id: MessageId, original_seq: Seq) {

@@ -13,7 +13,7 @@ pub struct StoredNotice {
 }
 
 /// These events, both ends included, are committed. A range and not a watermark: with several workers, later
-/// events can be committed before earlier ones.
+/// events can be committed before earlier ones. All of them stood in one record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredRange {
     #[serde(rename = "c")]
@@ -22,6 +22,20 @@ pub struct StoredRange {
     pub first: Seq,
     #[serde(rename = "l")]
     pub last: Seq,
+    /// [`fingerprint`](Self::fingerprint) of the events' ids. A log that forgot its tail may have given one of these numbers to two
+    /// events, and only one of them is in the store.
+    #[serde(rename = "i", default)]
+    pub ids: u32,
+}
+
+impl StoredRange {
+    /// Tells sets of ids apart, in any order.
+    pub fn fingerprint(ids: impl IntoIterator<Item = EventId>) -> u32 {
+        // The end of an id is random.
+        #[expect(clippy::cast_possible_truncation, reason = "cut to 32 bits right before")]
+        let ends = ids.into_iter().map(|id| (id.0.as_u128() & u128::from(u32::MAX)) as u32);
+        ends.fold(0, |all, end| all ^ end)
+    }
 }
 
 /// An event that the store kept as `void`, because its sender had used the client message id before.

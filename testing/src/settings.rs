@@ -63,18 +63,17 @@ pub(crate) fn root() -> &'static Path {
 
 /// The program under test: `SEALPOST_BIN`, or beside the test's own binary.
 pub fn program() -> PathBuf {
-    let path = match std::env::var_os("SEALPOST_BIN") {
-        Some(path) => PathBuf::from(path),
-        // target/<profile>/deps/<test>, or target/<profile>/<program>
-        None => {
-            let own = std::env::current_exe().unwrap();
-            let beside = own.ancestors().skip(1).take(2).map(|folder| folder.join("sealpost"));
-            beside.clone().find(|path| path.is_file()).unwrap_or_else(|| beside.clone().last().unwrap())
-        }
-    };
+    let path = std::env::var_os("SEALPOST_BIN").map_or_else(beside_this, PathBuf::from);
     let path = path.canonicalize().unwrap_or(path);
     assert!(path.exists(), "{} is not there: run `cargo build -p sealpost` first, or set SEALPOST_BIN", path.display());
     path
+}
+
+/// Of `target/<profile>/deps/<test>`, or `target/<profile>/<program>`.
+fn beside_this() -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    let mut beside = own.ancestors().skip(1).take(2).map(|folder| folder.join("sealpost"));
+    beside.clone().find(|path| path.is_file()).unwrap_or_else(|| beside.next().unwrap())
 }
 
 pub(crate) fn nats_server() -> PathBuf {

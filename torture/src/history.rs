@@ -163,11 +163,25 @@ pub enum Answer {
 }
 
 /// An event as a client saw it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Seen {
     pub conversation: Number,
     pub seq: u64,
     pub body: Body,
+}
+
+impl std::fmt::Debug for Seen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} in {}: ", self.seq, self.conversation)?;
+        match &self.body {
+            // Texts are long and say what the name says.
+            Body::Message { id, sender, name, text } => {
+                let deleted = if text.is_none() { ", deleted" } else { "" };
+                write!(f, "{name} of user {sender} ({id}{deleted})")
+            }
+            other => write!(f, "{other:?}"),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -204,6 +218,9 @@ pub struct Settled {
     pub dead_letters: u64,
     /// Dead letters that the run itself made.
     pub expected_dead_letters: u64,
+    /// Dead letters about one number with two events, which a log that forgot can lead to.
+    #[serde(default)]
+    pub clashes: u64,
 }
 
 /// Of one process, before the faults and after healing.

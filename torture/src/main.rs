@@ -55,8 +55,8 @@ async fn main() -> anyhow::Result<ExitCode> {
         println!("{}", serde_json::to_string_pretty(&verdict)?);
         return Ok(if verdict.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
-    let faults = faults(&arguments.faults)?;
     let first = arguments.seed.unwrap_or_else(|| fastrand::u64(1..1_000_000));
+    let faults = faults(&arguments.faults)?;
     let forms: &[Form] = match arguments.stack {
         Stacks::Embedded => &[Form::Embedded],
         Stacks::Cluster => &[Form::Cluster],

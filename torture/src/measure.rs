@@ -15,6 +15,7 @@ pub struct Measured {
     pub pending: u64,
     pub outbox: u64,
     pub dead_letters: u64,
+    pub clashes: u64,
 }
 
 impl Measured {
@@ -28,8 +29,8 @@ impl Measured {
             let done = now.is_some_and(|now| now.pending == 0 && now.outbox == 0);
             if done || start.elapsed() > LIMIT {
                 let after_ms = done.then(|| u64::try_from(healed.elapsed().as_millis()).unwrap_or(u64::MAX));
-                let Self { pending, outbox, dead_letters } = last;
-                return Settled { after_ms, pending, outbox, dead_letters, expected_dead_letters };
+                let Self { pending, outbox, dead_letters, clashes } = last;
+                return Settled { after_ms, pending, outbox, dead_letters, expected_dead_letters, clashes };
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
@@ -46,10 +47,10 @@ impl Measured {
                     let consumer = stream.consumer_info(name).await.ok()?;
                     pending += consumer.num_pending + consumer.num_ack_pending as u64;
                 }
-                let dead = streams.get_stream("DEAD").await.ok()?.get_info().await.ok()?.state.messages;
                 let mut connection = stack.database().connect().await;
                 let outbox: i64 = connection.fetch_one(outbox).await.ok()?.get(0);
-                Some(Self { pending, outbox: u64::try_from(outbox).ok()?, dead_letters: dead })
+                let (dead_letters, clashes) = dead_letters(stack);
+                Some(Self { pending, outbox: u64::try_from(outbox).ok()?, dead_letters, clashes })
             }
             Form::Embedded => {
                 let store = stack.folder().join("data/sealpost.db");
@@ -58,14 +59,19 @@ impl Measured {
                 // Numbers without a row are on their way.
                 let open = "SELECT coalesce(sum(high - rows), 0) FROM (SELECT max(seq) AS high, count(*) AS rows FROM events GROUP BY conversation_id)";
                 let pending: i64 = connection.fetch_one(open).await.ok()?.get(0);
-                let letters = stack.run(&["dead-letters", "list"]);
-                let dead =
-                    letters.lines().filter(|line| line.starts_with(|first: char| first.is_ascii_digit())).count();
                 let (pending, outbox) = (u64::try_from(pending).ok()?, u64::try_from(outbox).ok()?);
-                Some(Self { pending, outbox, dead_letters: dead as u64 })
+                let (dead_letters, clashes) = dead_letters(stack);
+                Some(Self { pending, outbox, dead_letters, clashes })
             }
         }
     }
+}
+
+/// All of them, and those about one number with two events.
+fn dead_letters(stack: &Stack) -> (u64, u64) {
+    let list = stack.run(&["dead-letters", "list"]);
+    let letters = || list.lines().filter(|line| line.starts_with(|first: char| first.is_ascii_digit()));
+    (letters().count() as u64, letters().filter(|line| line.contains("seq clash")).count() as u64)
 }
 
 /// What a process uses now.

@@ -83,7 +83,7 @@ pub async fn run(request: Request) -> Outcome {
     nemesis::run(Arc::clone(&world), schedule.clone()).await;
     tokio::time::sleep(end.saturating_duration_since(Instant::now())).await;
     let healed = Instant::now();
-    finish(&shared, &world, healed).await;
+    finish(&shared, &world, healed, &before).await;
     shared.stop.store(true, Ordering::Relaxed);
     while let Some(done) = clients.join_next().await {
         if let Err(error) = done {
@@ -91,7 +91,6 @@ pub async fn run(request: Request) -> Outcome {
         }
     }
     supervisor.abort();
-    note_resources(&shared, &before);
     look_for_plaintext(&shared).await;
     let history = shared.recorder.take();
     let verdict = check(&history);
@@ -119,7 +118,7 @@ fn settings() -> Settings {
 }
 
 /// Everything is healed: outboxes become empty, workers finish, everybody catches up, and all of it is read back.
-async fn finish(shared: &Arc<Shared>, world: &World, healed: Instant) {
+async fn finish(shared: &Arc<Shared>, world: &World, healed: Instant, before: &[(String, Usage)]) {
     shared.drain.store(true, Ordering::Relaxed);
     while shared.waiting.load(Ordering::Relaxed) > 0 && healed.elapsed() < DRAIN {
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -129,6 +128,8 @@ async fn finish(shared: &Arc<Shared>, world: &World, healed: Instant) {
     shared.recorder.note(What::Settled(settled));
     // What is on its way to devices arrives, and those that were cut off come back.
     tokio::time::sleep(Duration::from_secs(3)).await;
+    // Before everything is read at once, which is no part of the load.
+    note_resources(shared, before);
     let gateways = if shared.stack.form == Form::Cluster { 2 } else { 1 };
     for gateway in 0..gateways {
         // These together see every conversation.

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use futures_util::future::FutureExt as _;
-use sealpost_schema::{Event, EventRecord, Seq};
+use sealpost_schema::{ConversationId, Event, EventRecord, Seq};
 use tokio::time::Instant;
 
-use super::{Actor, Batch, Command, Item};
+use super::{Actor, Batch, Command, Found, Item};
+use crate::reader::Reader;
 use crate::{Appended, Draft, Fold, LaneError, Progress, Waiter};
 
 impl Actor {
@@ -121,12 +122,12 @@ impl Actor {
             return;
         }
         let (reader, id) = (self.inner.reader.clone(), self.id);
-        self.lookups.push(async move { (reader.event_at(id, seq).await, item) }.boxed());
+        self.lookups.push(async move { (find_repeated(&reader, id, seq, &item.draft).await, item) }.boxed());
     }
 
-    pub(super) fn on_lookup(&mut self, found: Result<Option<(Arc<Event>, bool)>, LaneError>, mut item: Item) {
+    pub(super) fn on_lookup(&mut self, found: Result<Found, LaneError>, mut item: Item) {
         match found {
-            Ok(Some((event, stored))) => {
+            Ok(Found::There(event, stored)) => {
                 let Some(mut waiter) = item.waiter.take() else { return };
                 waiter(Progress::Accepted {
                     appended: Appended { event: Arc::clone(&event), duplicate: true },
@@ -137,7 +138,12 @@ impl Actor {
                     self.unstored.insert(event, join(first, Some(waiter)));
                 }
             }
-            Ok(None) => item.finish(Progress::Failed(LaneError::OutcomeUnknown)),
+            Ok(Found::Lost) => {
+                tracing::error!(conversation = %self.id, event = %item.draft.id, "an accepted event was lost by the event log: it is taken anew");
+                self.known.forget(item.draft.id, item.draft.sender_id, &item.draft.body);
+                self.queue.push_back(item);
+            }
+            Ok(Found::Hidden) => item.finish(Progress::Failed(LaneError::OutcomeUnknown)),
             Err(error) => item.finish(Progress::Failed(error)),
         }
     }
@@ -191,6 +197,30 @@ fn size_of(draft: &Draft) -> usize {
         MessagePosted { sealed, .. } => sealed.len(),
         ConversationChanged { sealed_title } => sealed_title.as_ref().map_or(0, String::len),
         _ => 0,
+    }
+}
+
+/// The event that the draft repeats, which had this number when it was last seen.
+async fn find_repeated(reader: &Reader, id: ConversationId, seq: Seq, draft: &Draft) -> Result<Found, LaneError> {
+    match reader.event_at(id, seq).await? {
+        Some((event, stored)) if is_repeated_by(&event, draft) => Ok(Found::There(event, stored)),
+        None => Ok(Found::Hidden),
+        // The log forgot it, and the number was given away again; or the store kept it as void.
+        Some((_, stored)) => match reader.find_like(id, draft).await? {
+            Some(event) => Ok(Found::There(Arc::new(event), true)),
+            None if stored => Ok(Found::Lost),
+            None => Ok(Found::Hidden),
+        },
+    }
+}
+
+fn is_repeated_by(event: &Event, draft: &Draft) -> bool {
+    use sealpost_schema::EventBody::MessagePosted;
+    match (&event.body, &draft.body) {
+        (MessagePosted { client_message_id: a, .. }, MessagePosted { client_message_id: b, .. }) => {
+            event.sender_id == draft.sender_id && a == b
+        }
+        _ => event.id == draft.id,
     }
 }
 

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::recovery::close_numbers;
 use crate::known::Known;
-use crate::reader::Tail;
+use crate::reader::{StoredAt, Tail};
 use crate::registry::{Inner, Opened};
 use crate::unstored::Unstored;
 use crate::{Draft, Fold, LaneError, Progress, Waiter};
@@ -75,7 +75,17 @@ enum LogAnswer {
     },
 }
 
-type Lookup = BoxFuture<'static, (Result<Option<(Arc<Event>, bool)>, LaneError>, Item)>;
+type Lookup = BoxFuture<'static, (Result<Found, LaneError>, Item)>;
+
+/// What became of an event that a draft repeats.
+enum Found {
+    /// It is there; whether the store has it.
+    There(Arc<Event>, bool),
+    /// Its number has another event, and it is nowhere.
+    Lost,
+    /// It cannot be seen now.
+    Hidden,
+}
 
 pub(crate) struct Actor {
     inner: Arc<Inner>,
@@ -100,7 +110,7 @@ pub(crate) struct Actor {
     retry_at: Option<Instant>,
     failures: u32,
     log_work: Option<BoxFuture<'static, LogAnswer>>,
-    store_work: Option<BoxFuture<'static, Result<Vec<Seq>, sea_orm::DbErr>>>,
+    store_work: Option<BoxFuture<'static, Result<Vec<StoredAt>, sea_orm::DbErr>>>,
     next_store_check: Option<Instant>,
     ask_store: bool,
     lookups: FuturesUnordered<Lookup>,
@@ -230,7 +240,13 @@ impl Actor {
 
     fn apply(&mut self, notice: Notice) {
         match notice {
-            Notice::Stored(range) => self.unstored.stored(range.first, range.last),
+            Notice::Stored(range) => {
+                if !self.unstored.stored_range(&range) {
+                    // A part of it, or other events under our numbers: the store knows.
+                    self.next_store_check = Some(Instant::now());
+                    self.ask_store = true;
+                }
+            }
             Notice::Voided(void) => self.unstored.voided(void.seq, void.original_id, void.original_seq),
             Notice::Ask => {}
         }
@@ -337,13 +353,13 @@ impl Actor {
             self.ask_store = false;
             self.next_store_check = Some(now + self.inner.config.ack_timeout());
             let (reader, id) = (self.inner.reader.clone(), self.id);
-            self.store_work = Some(async move { reader.stored_between(id, first, last).await }.boxed());
+            self.store_work = Some(async move { reader.stored_at(id, first, last).await }.boxed());
         }
     }
 
-    fn on_stored_seqs(&mut self, stored: Result<Vec<Seq>, sea_orm::DbErr>) {
+    fn on_stored_seqs(&mut self, stored: Result<Vec<StoredAt>, sea_orm::DbErr>) {
         match stored {
-            Ok(seqs) => seqs.into_iter().for_each(|seq| self.unstored.stored(seq, seq)),
+            Ok(stored) => stored.into_iter().for_each(|at| self.on_stored_at(at)),
             Err(error) => tracing::debug!(conversation = %self.id, %error, "the store could not be asked what it has"),
         }
     }

@@ -10,7 +10,7 @@ use sealpost_schema::{ConversationId, Event, EventBody, EventId, EventRecord, Se
 use tokio::time::Instant;
 
 use super::{Actor, Item, LogAnswer};
-use crate::reader::Tail;
+use crate::reader::{StoredAt, Tail};
 use crate::unstored::Unstored;
 use crate::{Appended, Draft, LaneError, Progress};
 
@@ -179,6 +179,19 @@ impl Actor {
             waiter: None,
             deadline: Instant::now() + self.inner.config.send_timeout() * 6,
         });
+    }
+
+    /// The store has this under one of our numbers, perhaps.
+    pub(super) fn on_stored_at(&mut self, at: StoredAt) {
+        let Some(own) = self.unstored.get(at.seq) else { return };
+        let is_void = matches!(own.body, EventBody::Void { .. });
+        match at.voided {
+            Some((original_id, original_seq)) if !is_void && (own.id == at.id || own.id.0 == original_id.0) => {
+                self.unstored.voided(at.seq, original_id, original_seq);
+            }
+            _ if own.id == at.id => self.unstored.stored(at.seq),
+            _ => self.renumber(at.seq),
+        }
     }
 
     /// An event that stands in the log with the next number: somebody else's, or our own of which we had no answer.

@@ -3,10 +3,10 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use sealpost_lane::{Draft, LaneConfig, LaneError, Progress, Rule};
-use sealpost_schema::{EventBody, EventId, Seq, StoredNotice, StoredRange};
+use sealpost_schema::{EventBody, EventId, Seq, StoredNotice};
 
 use crate::log::Fault;
-use crate::world::World;
+use crate::world::{World, name_of};
 
 #[tokio::test]
 async fn events_are_numbered_without_a_gap_in_sending_order() {
@@ -236,9 +236,10 @@ async fn stored_notices_may_come_in_any_order() {
         world.send(&lanes, name).await.unwrap();
     }
     assert_eq!(lanes.unstored(), 3);
-    let notice = |first, last| StoredNotice {
-        stored: vec![StoredRange { conversation_id: world.conversation, first: Seq(first), last: Seq(last) }],
-        voided: Vec::new(),
+    let logged = world.logged();
+    let notice = |first, last| {
+        let events = logged.iter().filter(|event| (Seq(first)..=Seq(last)).contains(&event.seq));
+        StoredNotice { stored: vec![world.range(first, last, events.map(|event| event.id))], voided: Vec::new() }
     };
     lanes.stored(&notice(3, 3));
     lanes.stored(&notice(1, 2));
@@ -303,15 +304,48 @@ async fn a_stored_notice_that_is_faster_than_the_logs_answer_counts() {
     let world = World::new().await;
     let lanes = world.lanes();
     world.send(&lanes, "a").await.unwrap();
-    lanes.stored(&StoredNotice {
-        stored: vec![StoredRange { conversation_id: world.conversation, first: Seq(2), last: Seq(2) }],
-        voided: Vec::new(),
-    });
+    let draft = world.draft("b");
+    lanes.stored(&StoredNotice { stored: vec![world.range(2, 2, [draft.id])], voided: Vec::new() });
     // The lane hears it before the next draft gets its number.
     lanes.fold(world.conversation).await.unwrap();
-    let mut progress = world.follow(&lanes, world.draft("b")).await;
+    let mut progress = world.follow(&lanes, draft).await;
     assert!(matches!(progress.recv().await, Some(Progress::Accepted { stored: false, .. })));
     assert!(matches!(progress.recv().await, Some(Progress::Stored)));
+}
+
+/// The log forgot what one process had appended, and another gave the number away. The store has that one, and says so.
+#[tokio::test]
+async fn a_number_that_the_store_gave_to_another_event_is_not_taken_for_stored() {
+    let world = World::new().await;
+    let config = LaneConfig { ack_timeout_ms: 60, ..LaneConfig::default() };
+    let (one, other) = (world.lanes_with(config.clone()), world.lanes_with(config));
+    world.send(&one, "a").await.unwrap();
+    world.send(&other, "b").await.unwrap();
+    world.persist(&one, &world.logged()).await;
+    let mut progress = world.follow(&one, world.draft("mine")).await;
+    assert!(matches!(progress.recv().await, Some(Progress::Accepted { stored: false, .. })));
+    // Nobody is told that the log lost it: the worst case.
+    world.log.forget(1);
+    world.send(&other, "theirs").await.unwrap();
+    let theirs: Vec<_> = world.logged().into_iter().filter(|event| event.seq == Seq(3)).collect();
+    assert_eq!(name_of(&theirs[0]), "theirs");
+    world.persist(&one, &theirs).await;
+    // It must not hear that its message is stored; the message comes again under another number.
+    while one.unstored() > 0 || world.logged().len() < 4 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let rest: Vec<_> = world.logged().into_iter().filter(|event| event.seq > Seq(3)).collect();
+        if !rest.is_empty() {
+            world.persist(&one, &rest).await;
+            break;
+        }
+    }
+    world.assert_log(&["a", "b", "theirs", "mine"]);
+    while let Ok(progress) = progress.try_recv() {
+        assert!(!matches!(progress, Progress::Stored), "it was called stored under a number that is another's");
+    }
+    // A repeat gets the number that it has now.
+    let again = Draft { retry: true, ..world.draft("mine") };
+    assert_eq!(one.append(world.conversation, again).await.unwrap().event.seq, Seq(4));
 }
 
 #[tokio::test]

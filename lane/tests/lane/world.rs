@@ -133,14 +133,16 @@ impl World {
         assert_eq!(found, names);
     }
 
+    pub fn range(&self, first: u64, last: u64, ids: impl IntoIterator<Item = EventId>) -> StoredRange {
+        let (conversation_id, ids) = (self.conversation, StoredRange::fingerprint(ids));
+        StoredRange { conversation_id, first: Seq(first), last: Seq(last), ids }
+    }
+
     /// Does what the persistence worker does, and tells the lanes.
     pub async fn persist(&self, lanes: &Lanes, events: &[Arc<Event>]) {
         let rows: Vec<event::ActiveModel> = events.iter().map(|event| event::ActiveModel::from(&**event)).collect();
         event::Entity::insert_many(rows).exec_without_returning(&self.db).await.unwrap();
-        let stored = events
-            .iter()
-            .map(|event| StoredRange { conversation_id: self.conversation, first: event.seq, last: event.seq })
-            .collect();
+        let stored = events.iter().map(|event| self.range(event.seq.0, event.seq.0, [event.id])).collect();
         lanes.stored(&StoredNotice { stored, voided: Vec::new() });
     }
 }

@@ -96,7 +96,7 @@ impl Device {
     }
 
     /// A connection that has said `ready` and was told where to resume.
-    async fn connect(&mut self) -> Option<(Socket, Number)> {
+    async fn connect(&mut self) -> Option<(Box<Socket>, Number)> {
         let gateway = self.random.usize(0..2);
         let base = self.shared.gateway(gateway);
         if self.session.is_none() {

@@ -16,7 +16,7 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 pub struct Socket(WebSocketStream<TcpStream>);
 
 pub enum Opened {
-    Socket(Socket),
+    Socket(Box<Socket>),
     /// The token is not good any more.
     Unauthenticated,
     NoAnswer,
@@ -33,7 +33,7 @@ pub async fn open(base: &str, token: &str) -> Opened {
         Some(client_async(request, stream).await)
     };
     match tokio::time::timeout(HANDSHAKE, opening).await {
-        Ok(Some(Ok((stream, _)))) => Opened::Socket(Socket(stream)),
+        Ok(Some(Ok((stream, _)))) => Opened::Socket(Box::new(Socket(stream))),
         Ok(Some(Err(Error::Http(answer)))) if answer.status() == 401 => Opened::Unauthenticated,
         _ => Opened::NoAnswer,
     }

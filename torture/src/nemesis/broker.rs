@@ -35,7 +35,7 @@ pub async fn set_back(world: &World, plan: Plan) {
 
 /// F6: somebody deletes a worker's consumer.
 pub async fn delete_consumer(world: &World, plan: Plan) {
-    let name = if plan.pick % 2 == 0 { "persistence" } else { "delivery" };
+    let name = if plan.pick.is_multiple_of(2) { "persistence" } else { "delivery" };
     let Ok(client) = async_nats::connect(world.shared.stack.nats_url()).await else { return };
     world.begin(Fault::F6, name);
     if let Ok(stream) = async_nats::jetstream::new(client).get_stream("CHAT").await {
@@ -49,7 +49,8 @@ pub async fn poison(world: &World, plan: Plan) {
     let Ok(client) = async_nats::connect(world.shared.stack.nats_url()).await else { return };
     let jetstream = async_nats::jetstream::new(client);
     world.begin(Fault::F16, "nats");
-    let kinds: [&[u8]; 4] = [b"not json", b"{}", br#"{"v":99}"#, &[0xff; 100_000]];
+    let noise = vec![0xff; 100_000];
+    let kinds: [&[u8]; 4] = [b"not json", b"{}", br#"{"v":99}"#, &noise];
     for (number, payload) in (0..).zip(kinds) {
         let subject = format!("chat.poison-{}-{number}", plan.pick);
         let Ok(published) = jetstream.publish(subject, payload.to_vec().into()).await else { continue };

@@ -24,14 +24,22 @@ pub async fn black_hole(world: &World, plan: Plan) {
         }
     };
     world.begin(Fault::F13, &target);
-    ways.iter().for_each(|way| way.set(Weather::BlackHole));
+    set(&ways, Weather::BlackHole);
     sleep(Duration::from_millis(plan.for_ms)).await;
-    ways.iter().for_each(|way| way.set(Weather::Clear));
+    set(&ways, Weather::Clear);
     // Half the time what was open then is gone for good, as when a middlebox forgot it.
     if plan.pick % 8 >= 4 {
-        ways.iter().for_each(|way| way.cut());
+        for way in &ways {
+            way.cut();
+        }
     }
     world.end(Fault::F13, &target);
+}
+
+fn set(ways: &[&Proxy], weather: Weather) {
+    for way in ways {
+        way.set(weather);
+    }
 }
 
 /// F18: every byte by itself, and beside it clients that send rubbish.
@@ -69,7 +77,7 @@ async fn rubbish(address: &str, random: &mut fastrand::Rng) {
 
 /// F20: everybody comes back at once.
 pub async fn storm(world: &World, plan: Plan) {
-    for _ in 0..1 + plan.pick % 3 {
+    for _ in 0..=plan.pick % 3 {
         world.begin(Fault::F20, "gateways");
         world.shared.stack.fronts().iter().for_each(Proxy::cut);
         world.end(Fault::F20, "gateways");

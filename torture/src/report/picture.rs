@@ -22,11 +22,9 @@ pub fn render(history: &[Entry]) -> String {
          <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n\
          <text x=\"{LEFT}\" y=\"16\">From sending to «stored», each second: median (line) and slowest (dots); faults in red</text>\n"
     );
-    let mut row = 0;
-    for (fault, from, to) in faults(history) {
+    for (row, (fault, from, to)) in (0i32..).zip(faults(history)) {
         let (left, width) = (x(from), (x(to) - x(from)).max(1.5));
         let place = TOP + 10.0 + f64::from(row % 6) * 12.0;
-        row += 1;
         let _ = writeln!(
             svg,
             "<rect x=\"{left:.1}\" y=\"{TOP}\" width=\"{width:.1}\" height=\"{:.1}\" fill=\"red\" opacity=\"0.12\"/><text x=\"{left:.1}\" y=\"{place:.1}\" fill=\"darkred\">{fault}</text>",
@@ -55,7 +53,7 @@ pub fn render(history: &[Entry]) -> String {
         );
     }
     let _ = writeln!(svg, "<polyline points=\"{line}\" fill=\"none\" stroke=\"#036\" stroke-width=\"1.2\"/>");
-    for second in (0..=(end / 1e6) as u64).step_by(30) {
+    for second in (0..=history.last().map_or(0, |entry| entry.at / 1_000_000)).step_by(30) {
         let _ = writeln!(svg, "<text x=\"{:.1}\" y=\"{:.1}\">{second} s</text>", x(second * 1_000_000), HEIGHT - 10.0);
     }
     svg + "</svg>\n"

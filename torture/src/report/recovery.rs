@@ -1,6 +1,6 @@
 //! How long it takes from the end of a fault to the first success.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::Serialize;
 
@@ -15,32 +15,36 @@ pub struct Recovery {
 }
 
 /// By kind: from the moment at which the process runs again to the first message that was sent after the fault began and is acknowledged
-/// as stored; of a gateway, on a connection that it took since.
+/// as stored; of a gateway, by a device that had been connected to it, and so had to come back.
 pub fn recoveries(history: &[Entry]) -> BTreeMap<String, Recovery> {
-    let mut begun: HashMap<(&str, &str), u64> = HashMap::new();
+    let mut begun: HashMap<(&str, &str), (u64, HashSet<Number>)> = HashMap::new();
     let mut invoked: HashMap<OpId, (u64, Number)> = HashMap::new();
-    let mut at_gateway: HashMap<Number, (u64, Number)> = HashMap::new();
-    let mut open: Vec<(String, Option<Number>, u64, u64)> = Vec::new();
+    let mut at_gateway: HashMap<Number, Number> = HashMap::new();
+    let mut open: Vec<Open> = Vec::new();
     let mut found: BTreeMap<String, Vec<u64>> = BTreeMap::new();
     for Entry { at, what } in history {
         match what {
-            What::FaultStart { fault, target, .. } => _ = begun.insert((fault, target), *at),
+            What::FaultStart { fault, target, .. } => {
+                let gateway = kind(fault, target).and_then(|(_, gateway)| gateway);
+                let there = at_gateway.iter().filter(|(_, there)| Some(**there) == gateway).map(|(device, _)| *device);
+                begun.insert((fault, target), (*at, there.collect()));
+            }
             What::FaultStop { fault, target } => {
                 let Some((kind, gateway)) = kind(fault, target) else { continue };
-                let began = begun.remove(&(fault.as_str(), target.as_str())).unwrap_or(*at);
-                open.push((kind, gateway, began, *at));
+                let (began, devices) = begun.remove(&(fault.as_str(), target.as_str())).unwrap_or_default();
+                if gateway.is_none() || !devices.is_empty() {
+                    open.push(Open { kind, began, healed: *at, devices: gateway.map(|_| devices) });
+                }
             }
             What::Invoke { op, device, .. } => _ = invoked.insert(*op, (*at, *device)),
-            What::Open { device, gateway, .. } => _ = at_gateway.insert(*device, (*at, *gateway)),
+            What::Open { device, gateway, .. } => _ = at_gateway.insert(*device, *gateway),
             What::Ok { op, answer: Answer::Sent { stored: true, .. } } => {
                 let Some(&(sent, device)) = invoked.get(op) else { continue };
-                let there = at_gateway.get(&device).copied();
-                open.retain(|(kind, gateway, began, healed)| {
-                    let here = gateway
-                        .is_none_or(|gateway| there.is_some_and(|(opened, there)| there == gateway && opened > *began));
-                    let fits = sent > *began && here;
+                open.retain(|open| {
+                    let concerned = open.devices.as_ref().is_none_or(|devices| devices.contains(&device));
+                    let fits = sent > open.began && concerned;
                     if fits {
-                        found.entry(kind.clone()).or_default().push((at - healed) / 1000);
+                        found.entry(open.kind.clone()).or_default().push((at - open.healed) / 1000);
                     }
                     !fits
                 });
@@ -49,6 +53,14 @@ pub fn recoveries(history: &[Entry]) -> BTreeMap<String, Recovery> {
         }
     }
     found.into_iter().map(|(kind, times)| (kind, summary(times))).collect()
+}
+
+/// A fault that nobody has got over yet.
+struct Open {
+    kind: String,
+    began: u64,
+    healed: u64,
+    devices: Option<HashSet<Number>>,
 }
 
 fn kind(fault: &str, target: &str) -> Option<(String, Option<Number>)> {

@@ -77,7 +77,16 @@ async fn settle(
             Some(original) if there.original_of_void() == Some(original) => {
                 return void_again(transaction, event, original, stored).await;
             }
-            _ => clash(event, &there, stored),
+            // A log that forgot gave its number away, and its lane brought it under another one: nothing is missing.
+            _ => match same_id.filter(|place| place.conversation_id == event.conversation_id.0 && place.kind != "void")
+            {
+                Some(place) => {
+                    tracing::warn!(conversation = %event.conversation_id, seq = event.seq.0, event = %event.id,
+                        "an event whose number was given to another is stored under its new one");
+                    push_voided(event, MessageId(event.id.0), Seq::from_db(place.seq), stored);
+                }
+                None => clash(event, &there, stored),
+            },
         }
         return Ok(());
     }
