@@ -68,12 +68,13 @@ fn next_event(
     }
 }
 
-/// Removed with `before`, added again with this event.
+/// Added again with this event, and removed since what the device has. It may not have been connected when that was, and then nobody
+/// tells it of a conversation that is not its own any more.
 fn comes_back(digest: &Digest, conversation: Number, user: Number, before: u64, event: &Seen) -> bool {
-    let removed = digest.at(conversation, before).map(|seen| &seen.body);
+    let is_own = |seen: &Seen| matches!(seen.body, Body::Removed { user: removed } if removed == user);
     event.seq > before
-        && matches!(removed, Some(Body::Removed { user: removed }) if *removed == user)
         && matches!(event.body, Body::Added { user: added } if added == user)
+        && (before..event.seq).rev().filter_map(|seq| digest.at(conversation, seq)).any(is_own)
 }
 
 /// The same event; its text may have been deleted since, or before.
