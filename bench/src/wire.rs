@@ -262,6 +262,7 @@ mod tests {
             status: 422,
             detail: "`text` is \"empty\"".to_owned(),
             request_id: None,
+            retry_after: None,
         };
         let text = json(&ServerFrame::Error { problem, client_message_id: Some(client_id()) });
         let expected = Frame::Error {

@@ -5,7 +5,7 @@ use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, DatabaseConnection, DatabaseTransaction, DbErr, EntityTrait as _,
     IntoActiveModel as _, QueryFilter as _, SqlErr,
 };
-use sealpost_schema::entities::user;
+use sealpost_schema::entities::{api_token, user};
 use sealpost_schema::{SessionId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 
@@ -118,7 +118,15 @@ pub async fn disable(db: &DatabaseConnection, user: UserId, act: Act<'_>) -> Res
     if update(&transaction, user, change, Some(user::Column::DisabledAt.is_null())).await? {
         act.record(&transaction, user, AuditEvent::UserDisabled {}).await?;
     }
-    let ended = act.end_sessions(&transaction, user, None, EndReason::UserDisabled).await?;
+    let mut ended = act.end_sessions(&transaction, user, None, EndReason::UserDisabled).await?;
+    // Its API tokens are good again when it is enabled again, but no gateway may go on with what it remembers.
+    let tokens = api_token::Entity::update_many()
+        .set(api_token::ActiveModel { changed_at: Set(act.now.millis()), ..Default::default() })
+        .filter(api_token::Column::UserId.eq(user.0))
+        .filter(api_token::Column::RevokedAt.is_null())
+        .exec_with_returning(&transaction)
+        .await?;
+    ended.extend(tokens.iter().map(|token| SessionId(token.id)));
     transaction.commit().await?;
     Ok(ended)
 }

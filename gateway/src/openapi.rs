@@ -6,13 +6,14 @@ use axum::routing::get;
 use sealpost_schema::{ClientFrame, CloseCode, Problem, ServerFrame};
 use serde_json::{Value, json};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::state::App;
-use crate::{admin, auth, conversations, messages, users};
+use crate::{admin, auth, conversations, messages, service_accounts, users};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -28,6 +29,7 @@ use crate::{admin, auth, conversations, messages, users};
         (name = "users", description = "Find people"),
         (name = "conversations", description = "Conversations and their participants"),
         (name = "messages", description = "Send, read, delete"),
+        (name = "service accounts", description = "Accounts of programs, and their API tokens"),
         (name = "admin", description = "For those who administer this server"),
     )
 )]
@@ -50,13 +52,37 @@ pub fn routes() -> OpenApiRouter<App> {
         .merge(users::router())
         .merge(conversations::router())
         .merge(messages::router())
-        .merge(admin::router());
+        .merge(admin::router())
+        .merge(service_accounts::router());
     OpenApiRouter::with_openapi(Document::openapi()).nest("/api", api).routes(routes!(auth::get_jwks))
+}
+
+/// Adds the answers that every route can give: those of limits, and of checking a token.
+pub fn complete(mut document: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
+    for item in document.paths.paths.values_mut() {
+        let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
+        for operation in operations.into_iter().flatten() {
+            let mut answers = vec![
+                ("429", "Too many requests: `Retry-After` says when to come again"),
+                ("503", "The server cannot do this now"),
+            ];
+            if operation.security.is_some() {
+                answers.push(("403", "An API token that may not do this"));
+            }
+            for (status, description) in answers {
+                let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+                let answer = ResponseBuilder::new().description(description);
+                let answer = answer.content("application/problem+json", problem).build();
+                operation.responses.responses.entry(status.to_owned()).or_insert_with(|| answer.into());
+            }
+        }
+    }
+    document
 }
 
 /// The REST API as OpenAPI 3.1.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    routes().into_openapi()
+    complete(routes().into_openapi())
 }
 
 /// Serves the documents, and pages to read them, without anything from outside.

@@ -24,11 +24,12 @@ use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, RequestId
 use tower_http::timeout::TimeoutLayer;
 use tower_http::trace::TraceLayer;
 
-use crate::auth::{AuthConfig, Passwords, Revocations, Seen, SigningKey, Tokens};
+use crate::auth::{ApiTokens, AuthConfig, Passwords, Revocations, Seen, SigningKey, Tokens};
 use crate::auth::{end_here, upkeep, watch_revocations, write_seen};
 use crate::config::GatewayConfig;
 use crate::edge::{self, ClientAddress, Tls, TlsError};
 use crate::keys::ConversationKeys;
+use crate::limits::{Limits, LimitsConfig, Throttle, limit_requests};
 use crate::live::{Connections, Hub, join, resync, websocket};
 use crate::problem::respond;
 use crate::state::{App, AppParts};
@@ -43,6 +44,7 @@ pub type ReadyCheck = Arc<dyn Fn() -> BoxFuture<'static, Vec<String>> + Send + S
 pub struct GatewayParts {
     pub config: GatewayConfig,
     pub auth: AuthConfig,
+    pub limits: LimitsConfig,
     pub lane: LaneConfig,
     /// Newest first; that one signs.
     pub signing_keys: Vec<SigningKey>,
@@ -71,7 +73,8 @@ impl Gateway {
         stop: CancellationToken,
         hard_stop: CancellationToken,
     ) -> Self {
-        let GatewayParts { config, auth, lane, signing_keys, key_ring, clock, db, log, live, metrics, ready } = parts;
+        let GatewayParts { config, auth, limits, lane, signing_keys, key_ring, clock, db, log, live, metrics, ready } =
+            parts;
         let keys = Arc::new(ConversationKeys::new(key_ring, db.clone(), clock.clone(), config.max_cached_keys));
         let reader = Reader::new(Arc::clone(&log), db.clone());
         let hub = Hub::new(Arc::clone(&keys), reader, db.clone(), Arc::clone(&live), tasks.clone(), hard_stop.clone());
@@ -89,6 +92,10 @@ impl Gateway {
             passwords: Passwords::new(&auth),
             revocations: Revocations::new(auth.access_lifetime()),
             seen: Seen::default(),
+            api_tokens: ApiTokens::default(),
+            tokens_seen: Seen::default(),
+            limits: Limits::new(&limits),
+            throttle: Throttle::new(&limits),
             connections: Arc::new(Connections::new(config.max_connections, config.max_connections_per_user)),
             resumes: Arc::new(Semaphore::new(config.max_resumes)),
             config,
@@ -154,6 +161,7 @@ fn router(app: &App, metrics: Option<MetricsText>, ready: ReadyCheck) -> Router 
     let (api, document) = openapi::routes().split_for_parts();
     let timeout = Duration::from_secs(app.config.request_timeout_seconds);
     let api = api
+        .layer(middleware::from_fn_with_state(app.clone(), limit_requests))
         .layer(middleware::from_fn(operations::measure))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, timeout))
         .layer(DefaultBodyLimit::max(app.config.max_body_bytes));
@@ -162,7 +170,7 @@ fn router(app: &App, metrics: Option<MetricsText>, ready: ReadyCheck) -> Router 
         .route("/ws", any(websocket))
         .with_state(app.clone())
         .merge(operations::router(app, metrics, ready))
-        .merge(openapi::docs(document))
+        .merge(openapi::docs(openapi::complete(document)))
         .fallback(|| async {
             respond(&Problem::new(
                 ProblemKind::NotFound,

@@ -12,9 +12,10 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::{AuthConfig, Passwords, Revocations, Seen, Tokens};
+use crate::auth::{ApiTokens, AuthConfig, Passwords, Revocations, Seen, Tokens};
 use crate::config::GatewayConfig;
 use crate::keys::ConversationKeys;
+use crate::limits::{Limits, Throttle};
 use crate::live::{Connections, Hub};
 
 /// Cheap to clone.
@@ -36,6 +37,10 @@ pub struct AppParts {
     pub passwords: Passwords,
     pub revocations: Revocations,
     pub seen: Seen,
+    pub api_tokens: ApiTokens,
+    pub tokens_seen: Seen,
+    pub limits: Limits,
+    pub throttle: Throttle,
     pub resumes: Arc<Semaphore>,
     /// Soft stop: no new connections, the open ones are asked to go.
     pub stop: CancellationToken,

@@ -6,6 +6,7 @@
 mod m20261121_000001_core;
 mod m20261121_000010_devices;
 mod m20261121_000011_invitations;
+mod m20261121_000012_service_accounts;
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, TransactionTrait};
@@ -19,6 +20,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000001_core::Migration),
             Box::new(m20261121_000010_devices::Migration),
             Box::new(m20261121_000011_invitations::Migration),
+            Box::new(m20261121_000012_service_accounts::Migration),
         ]
     }
 }

@@ -13,6 +13,9 @@ pub struct Problem {
     /// Names this request in the server's log; present on server errors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
+    /// Seconds to wait before the same is tried again; the header `Retry-After` says the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u64>,
 }
 
 macro_rules! catalogue {
@@ -88,7 +91,14 @@ catalogue! {
 
 impl Problem {
     pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
-        Self { kind, title: kind.title().to_owned(), status: kind.status(), detail: detail.into(), request_id: None }
+        Self {
+            kind,
+            title: kind.title().to_owned(),
+            status: kind.status(),
+            detail: detail.into(),
+            request_id: None,
+            retry_after: None,
+        }
     }
 }
 

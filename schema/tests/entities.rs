@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, EntityTrait, Schema, Statement};
 use sealpost_schema::entities::{
-    audit, conversation, conversation_key, event, invitation, outbox, participant, session, user,
+    api_token, audit, conversation, conversation_key, event, invitation, outbox, participant, session, user,
 };
 
 /// One line for each column.
@@ -44,6 +44,7 @@ async fn create_from_entities(db: &DatabaseConnection) {
     create(db, event::Entity).await;
     create(db, outbox::Entity).await;
     create(db, audit::Entity).await;
+    create(db, api_token::Entity).await;
     create(db, invitation::Entity).await;
 }
 

@@ -29,6 +29,17 @@ impl Api {
         self
     }
 
+    /// As a client at this address, to a server that trusts `X-Forwarded-For`.
+    #[must_use]
+    pub fn forwarded(&self, address: &str) -> Self {
+        let headers = reqwest::header::HeaderMap::from_iter([(
+            reqwest::header::HeaderName::from_static("x-forwarded-for"),
+            address.parse().unwrap(),
+        )]);
+        let http = reqwest::Client::builder().default_headers(headers).build().unwrap();
+        Self { http, ..self.clone() }
+    }
+
     /// A request with a JSON body (none if it is null). `None`: there was no answer.
     pub async fn try_request(&self, method: &str, path: &str, token: Option<&str>, body: &Value) -> Option<Reply> {
         let body = (!body.is_null()).then(|| ("application/json", body.to_string().into_bytes()));

@@ -38,6 +38,11 @@ impl Process {
         }
     }
 
+    /// A variable of its environment.
+    pub fn setting(&self, name: &str) -> Option<String> {
+        self.environment.iter().find(|(other, _)| other == name).map(|(_, value)| value.clone())
+    }
+
     pub fn name(&self) -> &str {
         &self.name
     }

@@ -261,6 +261,13 @@ impl Stack {
         self.services.as_ref().expect("only a cluster has services")
     }
 
+    /// The key that signs access tokens.
+    pub fn signing_key(&self) -> String {
+        let file = std::fs::read_to_string(self.folder.path().join("data/keys.env")).unwrap_or_default();
+        let in_file = file.lines().find_map(|line| line.strip_prefix("SIGNING_KEY=")).map(str::to_owned);
+        in_file.or_else(|| self.gateways[0].setting("SIGNING_KEY")).expect("a key that signs")
+    }
+
     /// Runs a command of the program on this stack's data; its output.
     pub fn run(&self, arguments: &[&str]) -> String {
         let mut command = Command::new(program());

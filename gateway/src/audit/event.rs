@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::accounts::ServerRole;
+use crate::auth::Scope;
 
 /// Fields are ids, numbers and enums: nothing that a person typed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +45,11 @@ pub enum AuditEvent {
     InvitationRevoked {
         invitation_id: Uuid,
     },
+    /// The row's session is the token's id.
+    TokenCreated {
+        scopes: Vec<Scope>,
+    },
+    TokenRevoked {},
     /// An old refresh token came again: somebody copied it. Its session ended.
     RefreshReused {},
 }

@@ -1,10 +1,14 @@
 //! From a token to who shows it: the one place where a token is read and refused, for REST and for WebSockets.
 
+use std::sync::Arc;
+
 use axum::http::{HeaderMap, header};
 use sealpost_schema::ProblemKind;
 
 use super::Principal;
-use super::tokens::TokenError;
+use super::api_tokens::SentToken;
+use super::scopes::Grant;
+use super::tokens::{Claims, TokenError};
 use crate::problem::{ApiError, ApiResult};
 use crate::state::App;
 
@@ -26,8 +30,19 @@ pub fn token_of_handshake(headers: &HeaderMap) -> Option<&str> {
     })
 }
 
-/// Whose token this is. Costs no query: what ended meanwhile is known in memory ([`Revocations`](super::Revocations)).
-pub fn authenticate(app: &App, token: &str) -> ApiResult<Principal> {
+/// Who shows a token, and what it may do if it is one of a service account.
+#[derive(Clone)]
+pub struct Authenticated {
+    pub principal: Principal,
+    pub grant: Option<Arc<Grant>>,
+}
+
+/// Whose token this is. Costs no query: what ended meanwhile is known in memory ([`Revocations`](super::Revocations)), and API tokens are
+/// remembered after their first use.
+pub async fn authenticate(app: &App, token: &str) -> ApiResult<Authenticated> {
+    if let Some(sent) = SentToken::parse(token) {
+        return api_token(app, &sent).await;
+    }
     let claims = app.tokens.verify(token).map_err(|error| match error {
         TokenError::Invalid => ApiError::new(
             ProblemKind::Unauthenticated,
@@ -51,7 +66,21 @@ pub fn authenticate(app: &App, token: &str) -> ApiResult<Principal> {
         ));
     }
     app.seen.touch(claims.session_id);
-    Ok(Principal { user_id: claims.user_id, session_id: claims.session_id, expires_at: claims.expires_at })
+    let Claims { user_id, session_id, expires_at } = claims;
+    Ok(Authenticated { principal: Principal { user_id, session_id, expires_at }, grant: None })
+}
+
+async fn api_token(app: &App, sent: &SentToken) -> ApiResult<Authenticated> {
+    let found = app.api_tokens.find(&app.db, sent.id, app.clock.now()).await;
+    let grant = found.map_err(|error| ApiError::store(&error))?.filter(|grant| sent.is(grant)).ok_or_else(|| {
+        ApiError::new(
+            ProblemKind::Unauthenticated,
+            "This API token is not good: it was withdrawn, has expired, or was never one. Ask for another one.",
+        )
+    })?;
+    app.tokens_seen.touch(grant.token_id);
+    let principal = Principal { user_id: grant.user_id, session_id: grant.token_id, expires_at: grant.expires_at };
+    Ok(Authenticated { principal, grant: Some(grant) })
 }
 
 #[cfg(test)]

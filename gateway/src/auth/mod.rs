@@ -20,6 +20,7 @@
 //! Within a second of its end, by whatever way, its access token is refused and its WebSockets are closed, on every gateway
 //! ([`ending`], [`revocations`]; `an_ended_session_is_refused_everywhere`).
 
+mod api_tokens;
 mod authenticate;
 mod config;
 mod device;
@@ -35,6 +36,7 @@ mod principal;
 mod refresh;
 mod refresh_token;
 mod revocations;
+mod scopes;
 mod seen;
 mod session_list;
 mod sessions;
@@ -47,15 +49,17 @@ mod tokens;
 mod upkeep;
 
 pub use crate::users::username;
-pub use authenticate::{authenticate, token_of_handshake};
+pub use api_tokens::{ApiTokens, new_token};
+pub use authenticate::{Authenticated, authenticate, token_of_handshake};
 pub use config::{AuthConfig, SignupMode};
 pub use device::DeviceKind;
 pub use ending::{Ending, Which, announce, end as end_sessions, mark as mark_ended};
 pub use invitations::new_code;
 pub use jwks::{__path_get_jwks, get_jwks};
 pub use passwords::{PasswordError, Passwords};
-pub use principal::{Admin, Principal};
+pub use principal::{Admin, Principal, is_admin};
 pub use revocations::{Revocations, end_here, watch as watch_revocations};
+pub use scopes::{Grant, Scope};
 pub use seen::{Seen, write as write_seen};
 pub use session_list::{EndedSessionsResponse, ListSessionsResponse, SessionResponse};
 pub use signing_key::{SigningKey, SigningKeyError};

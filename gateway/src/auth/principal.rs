@@ -6,8 +6,9 @@ use sea_orm::{ColumnTrait as _, QueryFilter as _};
 use sealpost_schema::entities::user;
 use sealpost_schema::{ProblemKind, SessionId, Timestamp, UserId};
 
-use super::authenticate::{authenticate, token_of};
-use crate::problem::ApiError;
+use super::authenticate::{Authenticated, authenticate, token_of};
+use crate::limits::Standing;
+use crate::problem::{ApiError, ApiResult};
 use crate::state::App;
 
 /// The signed-in user of a request: a handler that takes it answers nobody else.
@@ -30,7 +31,14 @@ impl FromRequestParts<App> for Principal {
                 "Send the access token in the header `Authorization: Bearer <token>`. Get one at POST /api/auth/signin.",
             )
         })?;
-        authenticate(app, token)
+        let Authenticated { principal, grant } = authenticate(app, token).await?;
+        if let Some(grant) = grant {
+            grant.check_request(&parts.method, parts.uri.path())?;
+        }
+        if let Some(standing) = parts.extensions.get::<Standing>() {
+            standing.note(app.limits.user(principal.user_id, &parts.method))?;
+        }
+        Ok(principal)
     }
 }
 
@@ -44,14 +52,19 @@ impl FromRequestParts<App> for Admin {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let principal = Principal::from_request_parts(parts, app).await?;
-        let admin = user::Entity::active()
-            .filter(user::Column::Id.eq(principal.user_id.0))
-            .filter(user::Column::Role.eq(user::ADMIN))
-            .one(&app.db)
-            .await
-            .map_err(|error| ApiError::store(&error))?;
-        admin
-            .map(|_| Self(principal))
-            .ok_or_else(|| ApiError::new(ProblemKind::Forbidden, "Only those who administer this server may do this."))
+        if is_admin(app, principal.user_id).await? {
+            return Ok(Self(principal));
+        }
+        Err(ApiError::new(ProblemKind::Forbidden, "Only those who administer this server may do this."))
     }
+}
+
+/// Asks the store.
+pub async fn is_admin(app: &App, user: UserId) -> ApiResult<bool> {
+    let admin = user::Entity::active()
+        .filter(user::Column::Id.eq(user.0))
+        .filter(user::Column::Role.eq(user::ADMIN))
+        .one(&app.db)
+        .await;
+    Ok(admin.map_err(|error| ApiError::store(&error))?.is_some())
 }

@@ -4,7 +4,7 @@
 //! store twice a second in any case: notices may be lost, and a command of the operator sends none. Only what ended within the
 //! life of an access token matters, and an entry leaves when the last token of its session has expired: that bounds the memory.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use sealpost_schema::entities::session;
 use sealpost_schema::{SessionId, Timestamp};
 use tokio_util::sync::CancellationToken;
 
+use super::api_tokens::changed_since;
 use crate::state::App;
 
 /// How often the store is looked at.
@@ -21,6 +22,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const OVERLAP: Duration = Duration::from_mins(1);
 /// Clocks of gateways may differ, so entries stay a little longer than tokens live.
 const MARGIN: Duration = Duration::from_mins(1);
+
+type Moments = Vec<(SessionId, Timestamp)>;
 
 /// The ended sessions.
 pub struct Revocations {
@@ -78,8 +81,10 @@ impl Revocations {
 /// These sessions have ended: from now on their tokens are refused here, and their connections close.
 pub fn end_here(app: &App, sessions: &[SessionId]) {
     let now = app.clock.now();
-    let news = app.revocations.add(sessions.iter().map(|id| (*id, now)), now);
-    app.connections.close_sessions(&news);
+    app.revocations.add(sessions.iter().map(|id| (*id, now)), now);
+    // A token of a service account stands where others have a session, and may end more than once.
+    app.api_tokens.forget(&sessions.iter().map(|id| (*id, Timestamp(i64::MAX))).collect());
+    app.connections.close_sessions(&sessions.iter().copied().collect());
 }
 
 /// Looks at the store again and again, until `stop`.
@@ -89,14 +94,16 @@ pub async fn watch(app: App, stop: CancellationToken) {
         let now = app.clock.now();
         let whole = now.minus(app.revocations.keep);
         let since = read_at.map_or(whole, |at| whole.max(at.minus(OVERLAP)));
-        match ended_since(&app, since).await {
-            Ok(ended) => {
+        match read(&app, since).await {
+            Ok((ended, changed)) => {
                 if read_at.is_none() {
                     app.revocations.ended.write().unwrap_or_else(PoisonError::into_inner).known = true;
                 }
                 read_at = Some(now);
                 let news = app.revocations.add(ended, now);
                 app.connections.close_sessions(&news);
+                app.api_tokens.forget(&changed);
+                app.connections.close_tokens(&changed);
             }
             // Others say that the store is away, once.
             Err(error) => tracing::debug!(%error, "ended sessions could not be read"),
@@ -108,7 +115,12 @@ pub async fn watch(app: App, stop: CancellationToken) {
     }
 }
 
-async fn ended_since(app: &App, since: Timestamp) -> Result<Vec<(SessionId, Timestamp)>, DbErr> {
+/// What ended, and which API tokens changed.
+async fn read(app: &App, since: Timestamp) -> Result<(Moments, HashMap<SessionId, Timestamp>), DbErr> {
+    Ok((ended_since(app, since).await?, changed_since(&app.db, since).await?))
+}
+
+async fn ended_since(app: &App, since: Timestamp) -> Result<Moments, DbErr> {
     let rows: Vec<(uuid::Uuid, i64)> = session::Entity::find()
         .select_only()
         .column(session::Column::Id)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sea_orm::{ActiveValue::Set, ColumnTrait as _, DbErr, EntityTrait as _, QueryFilter as _};
 use sealpost_schema::SessionId;
-use sealpost_schema::entities::session;
+use sealpost_schema::entities::{api_token, session};
 use tokio_util::sync::CancellationToken;
 
 use crate::state::App;
@@ -45,7 +45,8 @@ pub async fn write(app: App, stop: CancellationToken) {
         let mut used = app.seen.take();
         // A connection is use, also when nothing is sent.
         used.extend(app.connections.all().iter().map(|connection| connection.session_id));
-        if let Err(error) = flush(&app, used.into_iter().collect()).await {
+        let (used, tokens) = (Vec::from_iter(used), Vec::from_iter(app.tokens_seen.take()));
+        if let Err(error) = flush(&app, &used, &tokens).await {
             tracing::debug!(%error, "when sessions were last seen could not be written");
         }
         if stopped {
@@ -54,7 +55,7 @@ pub async fn write(app: App, stop: CancellationToken) {
     }
 }
 
-async fn flush(app: &App, used: Vec<SessionId>) -> Result<(), DbErr> {
+async fn flush(app: &App, used: &[SessionId], tokens: &[SessionId]) -> Result<(), DbErr> {
     let now = app.clock.now().millis();
     for some in used.chunks(BATCH) {
         let change = session::ActiveModel { last_seen_at: Set(now), ..Default::default() };
@@ -62,6 +63,14 @@ async fn flush(app: &App, used: Vec<SessionId>) -> Result<(), DbErr> {
             .set(change)
             .filter(session::Column::Id.is_in(some.iter().map(|id| id.0)))
             .filter(session::Column::EndedAt.is_null())
+            .exec(&app.db)
+            .await?;
+    }
+    for some in tokens.chunks(BATCH) {
+        let change = api_token::ActiveModel { last_used_at: Set(Some(now)), ..Default::default() };
+        api_token::Entity::update_many()
+            .set(change)
+            .filter(api_token::Column::Id.is_in(some.iter().map(|id| id.0)))
             .exec(&app.db)
             .await?;
     }

@@ -3,10 +3,11 @@
 use axum::Json;
 use axum::extract::State;
 use sea_orm::{ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _, Select};
-use sealpost_schema::entities::user;
+use sealpost_schema::entities::{session, user};
 use sealpost_schema::{Problem, ProblemKind, UserId};
 use secrecy::SecretString;
 use serde::Deserialize;
+use uuid::Uuid;
 
 use super::device::Device;
 use super::email;
@@ -14,6 +15,7 @@ use super::passwords::PasswordError;
 use super::signed_in::{SignIn, SignInResponse, complete_sign_in};
 use crate::audit::{self, AuditEntry, AuditEvent, SignInMethod};
 use crate::caller::Caller;
+use crate::limits::{Attempt, too_many};
 use crate::problem::{ApiError, ApiResult, Body};
 use crate::state::App;
 use crate::users::username;
@@ -43,6 +45,7 @@ pub struct SignInRequest {
         (status = 413, body = Problem, content_type = "application/problem+json", description = "Body too large"),
         (status = 415, body = Problem, content_type = "application/problem+json", description = "Not sent as JSON"),
         (status = 422, body = Problem, content_type = "application/problem+json", description = "A field is missing or unknown"),
+        (status = 429, body = Problem, content_type = "application/problem+json", description = "Too soon after failed sign-ins, or too many from this address: `Retry-After` says when to come again"),
         (status = 503, body = Problem, content_type = "application/problem+json", description = "The store is away, or too many sign in at once"),
     )
 )]
@@ -53,11 +56,15 @@ pub async fn sign_in(
 ) -> ApiResult<Json<SignInResponse>> {
     let device = request.device.checked()?;
     let user = named(&request.username).one(&app.db).await.map_err(|error| ApiError::store(&error))?;
+    let attempt = throttle(&app, &request.username, user.as_ref(), &caller).await?;
     let hash = user.as_ref().map(|user| user.password_hash.as_str()).filter(|hash| !hash.is_empty());
     let password = request.password.clone();
     let right = app.passwords.verify_or_dummy(hash, password).await.map_err(PasswordError::into_api)?;
     match user {
         Some(user) if right => {
+            if let Some(attempt) = &attempt {
+                app.throttle.succeeded(attempt);
+            }
             let user = rehash(&app, user, request.password).await?;
             let sign_in = SignIn { method: SignInMethod::Password, device, caller: &caller };
             Ok(Json(complete_sign_in(&app, user, sign_in).await?))
@@ -99,4 +106,22 @@ async fn rehash(app: &App, user: user::Model, password: SecretString) -> ApiResu
         .await
         .map_err(|error| ApiError::store(&error))?;
     Ok(user::Model { password_hash: hash, ..user })
+}
+
+/// Counts the attempt, or refuses it if it comes too soon after failures. The same for names that nobody has.
+async fn throttle(app: &App, typed: &str, user: Option<&user::Model>, caller: &Caller) -> ApiResult<Option<Attempt>> {
+    let Some(address) = caller.address else { return Ok(None) };
+    let (account, now) = (user.map_or_else(|| typed.to_lowercase(), |user| user.id.to_string()), app.clock.now());
+    let wait = match app.throttle.attempt(&account, address, false, now) {
+        Ok(attempt) => return Ok(Some(attempt)),
+        Err(wait) => wait,
+    };
+    let known = session::Entity::find()
+        .filter(session::Column::UserId.eq(user.map_or_else(Uuid::nil, |user| user.id)))
+        .filter(session::Column::Address.eq(caller.address_text()))
+        .one(&app.db)
+        .await
+        .map_err(|error| ApiError::store(&error))?;
+    let again = app.throttle.attempt(&account, address, known.is_some(), now).map(Some);
+    again.map_err(|_| too_many(wait))
 }

@@ -1,4 +1,4 @@
-//! What leaves the store by its age: ended sessions, and rows of the audit log.
+//! What leaves the store by its age: ended sessions, and rows of the audit log. And counters that nobody needs any more.
 
 use std::time::Duration;
 
@@ -10,12 +10,20 @@ use uuid::Uuid;
 
 use crate::state::App;
 
-const EVERY: Duration = Duration::from_hours(1);
+const MINUTE: Duration = Duration::from_mins(1);
+/// In minutes.
+const EVERY: u64 = 60;
 const DAY: Duration = Duration::from_hours(24);
 
 /// Each gateway does it, every hour: doing it twice does no harm.
 pub async fn run(app: App, stop: CancellationToken) {
-    while stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
+    let mut minutes = 0_u64;
+    while stop.run_until_cancelled(tokio::time::sleep(MINUTE)).await.is_some() {
+        app.limits.forget_idle();
+        minutes += 1;
+        if !minutes.is_multiple_of(EVERY) {
+            continue;
+        }
         if let Err(error) = clean(&app).await {
             tracing::warn!(%error, "what is too old could not be deleted yet");
         }

@@ -52,6 +52,9 @@ pub async fn list_conversations(
     if !(1..=1000).contains(&query.limit) {
         return Err(ApiError::invalid(format!("limit is {}: use 1 to 1000.", query.limit)));
     }
-    let conversations = load(&app, principal.user_id, None, query.limit).await?;
+    let mut conversations = load(&app, principal.user_id, None, query.limit).await?;
+    if let Some(grant) = app.api_tokens.remembered(principal.session_id) {
+        conversations.retain(|conversation| grant.reaches(conversation.id));
+    }
     Ok(Json(ListConversationsResponse { conversations }))
 }

@@ -10,11 +10,15 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::room::Room;
+use crate::auth::{Grant, Scope};
+use crate::problem::ApiResult;
 
 /// Shared by the connection's own task, the rooms and the lanes.
 pub struct Connection {
     pub user_id: UserId,
     pub session_id: SessionId,
+    /// Of an API token: what it may do.
+    pub grant: Option<Arc<Grant>>,
     frames: mpsc::Sender<Utf8Bytes>,
     queued_bytes: AtomicUsize,
     max_queued_bytes: usize,
@@ -35,6 +39,7 @@ impl Connection {
     pub fn new(
         user_id: UserId,
         session_id: SessionId,
+        grant: Option<Arc<Grant>>,
         frames: mpsc::Sender<Utf8Bytes>,
         max_queued_bytes: usize,
         max_in_flight: usize,
@@ -42,6 +47,7 @@ impl Connection {
         Self {
             user_id,
             session_id,
+            grant,
             frames,
             queued_bytes: AtomicUsize::new(0),
             max_queued_bytes,
@@ -53,6 +59,16 @@ impl Connection {
             rooms: Mutex::default(),
             started: CancellationToken::new(),
         }
+    }
+
+    /// Whether a frame of this scope may be about this conversation. Who has a session may all that their role allows.
+    pub fn check(&self, scope: Scope, conversation: ConversationId) -> ApiResult<()> {
+        self.grant.as_ref().map_or(Ok(()), |grant| grant.check(scope, conversation))
+    }
+
+    /// Whether it may see this conversation, if its user does.
+    pub fn reaches(&self, conversation: ConversationId) -> bool {
+        self.grant.as_ref().is_none_or(|grant| grant.reaches(conversation))
     }
 
     /// Queues a frame. A client too slow for its queue is closed and resumes: memory per connection is bounded.

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sealpost_schema::{CloseCode, SessionId, UserId};
+use sealpost_schema::{CloseCode, SessionId, Timestamp, UserId};
 
 use super::Connection;
 
@@ -80,6 +80,19 @@ impl Connections {
                 continue;
             }
             connection.close(CloseCode::Unauthenticated);
+        }
+    }
+
+    /// Closes the connections of API tokens that changed after they were opened.
+    pub fn close_tokens(&self, changed: &HashMap<SessionId, Timestamp>) {
+        if changed.is_empty() {
+            return;
+        }
+        for connection in self.lock().users.values().flatten() {
+            let Some(grant) = &connection.grant else { continue };
+            if changed.get(&grant.token_id).is_some_and(|at| *at > grant.changed_at) {
+                connection.close(CloseCode::Unauthenticated);
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use sealpost_schema::{
 };
 
 use super::Connection;
+use crate::auth::{Principal, Scope, authenticate};
 use crate::messages::{self, Outgoing};
 use crate::problem::ApiError;
 use crate::state::App;
@@ -15,10 +16,10 @@ use crate::state::App;
 /// What the connection's task does after a frame.
 pub enum Next {
     Go,
-    /// The client shows a (new) token.
-    Authenticate {
-        token: String,
-    },
+    /// The client has shown a new token.
+    Authenticated(Principal),
+    /// It is not good.
+    Refused(Problem),
     Resume(sealpost_schema::Cursor),
 }
 
@@ -91,10 +92,19 @@ fn parse_message(text: &str) -> Option<ClientFrame> {
 pub async fn handle(app: App, connection: Arc<Connection>, frame: ClientFrame) -> Next {
     match frame {
         ClientFrame::Ping { id } => connection.send(&ServerFrame::Pong { id }),
-        ClientFrame::Authenticate { token, .. } => return Next::Authenticate { token },
+        ClientFrame::Authenticate { token, .. } => {
+            return match authenticate(&app, &token).await {
+                Ok(shown) => Next::Authenticated(shown.principal),
+                Err(ApiError(problem)) => Next::Refused(problem),
+            };
+        }
         ClientFrame::Resume { cursor } => return Next::Resume(cursor),
         ClientFrame::MessageRead { conversation_id, seq } => {
-            if let Err(ApiError(problem)) = messages::mark_read(&app, connection.user_id, conversation_id, seq).await {
+            let marked = match connection.check(Scope::Read, conversation_id) {
+                Ok(()) => messages::mark_read(&app, connection.user_id, conversation_id, seq).await,
+                Err(error) => Err(error),
+            };
+            if let Err(ApiError(problem)) = marked {
                 connection.send(&ServerFrame::Error { problem, client_message_id: None });
             }
         }
@@ -109,6 +119,9 @@ pub async fn handle(app: App, connection: Arc<Connection>, frame: ClientFrame) -
 async fn send(app: &App, connection: &Arc<Connection>, outgoing: Outgoing, ack: AckLevel) {
     connection.begin_send();
     let name = outgoing.client_message_id.clone();
+    if let Err(error) = connection.check(Scope::Send, outgoing.conversation_id) {
+        return fail(connection, name, error);
+    }
     let waiter = waiter(app.clone(), Arc::clone(connection), outgoing.clone(), ack);
     if let Err(error) = messages::submit(app, connection.user_id, outgoing, waiter).await {
         fail(connection, name, error);

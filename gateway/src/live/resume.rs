@@ -28,13 +28,7 @@ pub struct Started {
 
 /// Finds the conversations, enters their rooms and sends `ready`. An `Err` closes the connection.
 pub async fn start(app: &App, connection: &Arc<Connection>) -> Result<Started, CloseCode> {
-    let now = app.clock.now().millis();
-    let live = session::Entity::live_of(connection.user_id.0, now)
-        .filter(session::Column::Id.eq(connection.session_id.0))
-        .one(&app.db)
-        .await
-        .map_err(|error| unavailable(&error))?;
-    if live.is_none() {
+    if !is_live(app, connection).await? {
         return Err(CloseCode::Unauthenticated);
     }
     let ids: Vec<_> = conversations_of(app, connection).await?;
@@ -52,6 +46,21 @@ pub async fn start(app: &App, connection: &Arc<Connection>) -> Result<Started, C
     Ok(Started { rooms })
 }
 
+/// Whether the session has not ended, or the API token is still good.
+async fn is_live(app: &App, connection: &Connection) -> Result<bool, CloseCode> {
+    let now = app.clock.now();
+    if connection.grant.is_some() {
+        let grant = app.api_tokens.find(&app.db, connection.session_id, now).await;
+        return Ok(grant.map_err(|error| unavailable(&error))?.is_some());
+    }
+    let live = session::Entity::live_of(connection.user_id.0, now.millis())
+        .filter(session::Column::Id.eq(connection.session_id.0))
+        .one(&app.db)
+        .await
+        .map_err(|error| unavailable(&error))?;
+    Ok(live.is_some())
+}
+
 async fn conversations_of(app: &App, connection: &Connection) -> Result<Vec<ConversationId>, CloseCode> {
     let ids: Vec<Uuid> = conversation::Entity::for_user(connection.user_id.0)
         .select_only()
@@ -61,7 +70,7 @@ async fn conversations_of(app: &App, connection: &Connection) -> Result<Vec<Conv
         .all(&app.db)
         .await
         .map_err(|error| unavailable(&error))?;
-    Ok(ids.into_iter().map(ConversationId).collect())
+    Ok(ids.into_iter().map(ConversationId).filter(|id| connection.reaches(*id)).collect())
 }
 
 /// A removal that came between looking up the conversations and entering their rooms was not seen by this connection. The store
@@ -121,7 +130,7 @@ impl Started {
 pub async fn join(app: &App, connection: &Arc<Connection>, id: ConversationId, seq: Seq) -> Result<(), CloseCode> {
     // A notice can be older than `ready`, which then has told of the conversation.
     connection.until_started().await;
-    if connection.closing().is_some() || connection.is_in(id) {
+    if connection.closing().is_some() || connection.is_in(id) || !connection.reaches(id) {
         return Ok(());
     }
     for room in app.hub.enter(&[id]).await.map_err(|error| unavailable(&error))? {
@@ -157,7 +166,7 @@ pub async fn resync(app: &App) -> Result<(), DbErr> {
             joined.entry(user).or_default().push(conversation);
         }
         for connection in connections {
-            if !live.contains(&connection.session_id.0) {
+            if connection.grant.is_none() && !live.contains(&connection.session_id.0) {
                 connection.close(CloseCode::Unauthenticated);
             }
             for id in joined.get(&connection.user_id.0).into_iter().flatten().map(|id| ConversationId(*id)) {

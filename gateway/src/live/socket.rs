@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::inbound::{self, Next};
 use super::{Connection, resume};
-use crate::auth::{Principal, authenticate, token_of_handshake};
+use crate::auth::{Authenticated, Scope, authenticate, token_of_handshake};
 use crate::problem::{ApiError, ApiResult, Query};
 use crate::state::App;
 
@@ -47,20 +47,23 @@ pub async fn handler(
     Query(query): Query<WebSocketQuery>,
     upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
 ) -> Response {
-    match accept(&app, &headers, query.resume, upgrade) {
+    match accept(&app, &headers, query.resume, upgrade).await {
         Ok(response) => response,
         Err(error) => error.into_response(),
     }
 }
 
-fn accept(
+async fn accept(
     app: &App,
     headers: &HeaderMap,
     wait_for_resume: bool,
     upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
 ) -> ApiResult<Response> {
     check_origin(app, headers)?;
-    let principal = token_of_handshake(headers).map(|token| authenticate(app, token)).transpose()?;
+    let shown = match token_of_handshake(headers) {
+        Some(token) => Some(enter(app, token).await?),
+        None => None,
+    };
     let upgrade = upgrade
         .map_err(|rejection| ApiError::new(ProblemKind::Malformed, format!("{rejection} Open a WebSocket here.")))?;
     if app.stop.is_cancelled() {
@@ -76,7 +79,7 @@ fn accept(
         .max_write_buffer_size(app.config.send_queue_bytes.max(hard_limit) * 2)
         .max_message_size(hard_limit)
         .max_frame_size(hard_limit)
-        .on_upgrade(move |socket| Box::pin(run(app, socket, principal, wait_for_resume))))
+        .on_upgrade(move |socket| Box::pin(run(app, socket, shown, wait_for_resume))))
 }
 
 /// Browsers name the page that opens the socket; programs name none.
@@ -94,14 +97,26 @@ fn check_origin(app: &App, headers: &HeaderMap) -> ApiResult<()> {
     ))
 }
 
+/// A connection sees events, so an API token needs the right to read.
+async fn enter(app: &App, token: &str) -> ApiResult<Authenticated> {
+    let shown = authenticate(app, token).await?;
+    if shown.grant.as_ref().is_some_and(|grant| !grant.has(Scope::Read)) {
+        return Err(ApiError::new(
+            ProblemKind::Forbidden,
+            "This API token lacks the scope `read`: it can send over REST.",
+        ));
+    }
+    Ok(shown)
+}
+
 type Work = Pin<Box<dyn Future<Output = Result<Next, CloseCode>> + Send>>;
 
-async fn run(app: App, mut socket: WebSocket, principal: Option<Principal>, wait_for_resume: bool) {
-    let authenticated = match principal {
-        Some(principal) => Ok((principal, None)),
+async fn run(app: App, mut socket: WebSocket, shown: Option<Authenticated>, wait_for_resume: bool) {
+    let authenticated = match shown {
+        Some(shown) => Ok((shown, None)),
         None => first_frame(&app, &mut socket).await,
     };
-    let (principal, cursor) = match authenticated {
+    let (Authenticated { principal, grant }, cursor) = match authenticated {
         Ok(authenticated) => authenticated,
         Err((frame, code)) => {
             if let Some(frame) = frame {
@@ -115,6 +130,7 @@ async fn run(app: App, mut socket: WebSocket, principal: Option<Principal>, wait
     let connection = Arc::new(Connection::new(
         principal.user_id,
         principal.session_id,
+        grant,
         frames,
         app.config.send_queue_bytes,
         app.config.max_in_flight,
@@ -139,7 +155,7 @@ async fn run(app: App, mut socket: WebSocket, principal: Option<Principal>, wait
 async fn first_frame(
     app: &App,
     socket: &mut WebSocket,
-) -> Result<(Principal, Option<Cursor>), (Option<ServerFrame>, CloseCode)> {
+) -> Result<(Authenticated, Option<Cursor>), (Option<ServerFrame>, CloseCode)> {
     let problem =
         |kind, detail: &str| ServerFrame::Error { problem: Problem::new(kind, detail), client_message_id: None };
     let wait = Duration::from_secs(app.config.authenticate_seconds);
@@ -149,8 +165,8 @@ async fn first_frame(
         return Err((Some(problem(ProblemKind::Unauthenticated, detail)), CloseCode::Unauthenticated));
     };
     match inbound::parse(text.as_str(), app.config.max_frame_bytes) {
-        Ok(ClientFrame::Authenticate { token, cursor }) => match authenticate(app, &token) {
-            Ok(principal) => Ok((principal, cursor)),
+        Ok(ClientFrame::Authenticate { token, cursor }) => match enter(app, &token).await {
+            Ok(shown) => Ok((shown, cursor)),
             Err(ApiError(problem)) => {
                 Err((Some(ServerFrame::Error { problem, client_message_id: None }), CloseCode::Unauthenticated))
             }
@@ -331,16 +347,14 @@ impl Session {
     fn on_done(&mut self, next: Next) -> Result<(), CloseCode> {
         match next {
             Next::Go => Ok(()),
-            Next::Authenticate { token } => match authenticate(&self.app, &token) {
-                Ok(principal) => {
-                    self.expires_at = principal.expires_at;
-                    inbound::is_other_session(&self.connection, principal.session_id).map_or(Ok(()), Err)
-                }
-                Err(ApiError(problem)) => {
-                    self.connection.send(&ServerFrame::Error { problem, client_message_id: None });
-                    self.count_bad()
-                }
-            },
+            Next::Authenticated(principal) => {
+                self.expires_at = principal.expires_at;
+                inbound::is_other_session(&self.connection, principal.session_id).map_or(Ok(()), Err)
+            }
+            Next::Refused(problem) => {
+                self.connection.send(&ServerFrame::Error { problem, client_message_id: None });
+                self.count_bad()
+            }
             Next::Resume(cursor) => {
                 let Some(waiting) = self.waiting.take() else {
                     let detail = "Resume is the first frame of a connection opened at /ws?resume=true.";

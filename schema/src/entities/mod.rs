@@ -3,6 +3,7 @@
 //! Handlers start from the scoped finders; the bare `find()` is for workers. Moments are `BIGINT` milliseconds, ids are
 //! UUIDs (16-byte blobs in SQLite).
 
+pub mod api_token;
 pub mod audit;
 pub mod conversation;
 pub mod conversation_key;

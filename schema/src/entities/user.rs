@@ -19,6 +19,10 @@ pub struct Model {
     pub disabled_at: Option<i64>,
     /// `user` or `admin`: what they may do on this server, beside their roles in conversations.
     pub role: String,
+    /// `person` or `service`.
+    pub kind: String,
+    /// Who made it, if it is a service account.
+    pub owner_id: Option<Uuid>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -28,6 +32,10 @@ impl ActiveModelBehavior for ActiveModel {}
 
 /// [`Model::role`] of those who administer this server.
 pub const ADMIN: &str = "admin";
+/// [`Model::kind`] of people.
+pub const PERSON: &str = "person";
+/// [`Model::kind`] of programs, which have API tokens and cannot sign in.
+pub const SERVICE: &str = "service";
 /// [`Model::role`] of everybody else.
 pub const USER: &str = "user";
 
@@ -43,6 +51,8 @@ impl Model {
             created_at,
             disabled_at: None,
             role: USER.to_owned(),
+            kind: PERSON.to_owned(),
+            owner_id: None,
         }
     }
 }
@@ -56,6 +66,11 @@ impl Entity {
     /// Everybody, also those who are disabled: for those who administer this server.
     pub fn everybody() -> Select<Self> {
         Self::find()
+    }
+
+    /// Accounts of programs. Who may see which, the handler adds.
+    pub fn service_accounts() -> Select<Self> {
+        Self::active().filter(Column::Kind.eq(SERVICE))
     }
 
     /// `email` as it is stored: in lower case.

@@ -21,7 +21,7 @@ pub use validate::Role;
 
 use std::path::PathBuf;
 
-use sealpost_gateway::{AuthConfig, GatewayConfig};
+use sealpost_gateway::{AuthConfig, GatewayConfig, LimitsConfig};
 use sealpost_lane::LaneConfig;
 use sealpost_workers::WorkersConfig;
 use secrecy::SecretString;
@@ -52,6 +52,7 @@ pub struct Config {
     pub signing_keys: Vec<SecretString>,
     pub gateway: GatewayConfig,
     pub auth: AuthConfig,
+    pub limits: LimitsConfig,
     pub lane: LaneConfig,
     pub workers: WorkersConfig,
     pub worker: WorkerConfig,
@@ -70,6 +71,7 @@ impl Default for Config {
             signing_keys: Vec::new(),
             gateway: GatewayConfig::default(),
             auth: AuthConfig::default(),
+            limits: LimitsConfig::default(),
             lane: LaneConfig::default(),
             workers: WorkersConfig::default(),
             worker: WorkerConfig::default(),

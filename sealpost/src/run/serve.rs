@@ -44,6 +44,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let parts = GatewayParts {
         config: config.gateway,
         auth: config.auth,
+        limits: config.limits,
         lane: config.lane,
         signing_keys: keys.signing_keys,
         key_ring: keys.key_ring,

@@ -11,13 +11,16 @@ mod alone;
 mod bad_input;
 mod conversations;
 mod edge;
+mod limits;
 mod live;
 mod messages;
 mod operations;
 mod resume;
 mod roles;
 mod security;
+mod service_accounts;
 mod sessions;
+mod tokens;
 mod tour;
 
 macro_rules! on_both_stacks {
@@ -79,6 +82,14 @@ on_both_stacks! {
         the_sessions_of_others_are_not_found
         a_token_of_another_session_does_not_prolong_a_socket
         attack_7_forty_refreshes_leave_one_live_chain;
+    tokens:
+        attack_8_every_route_refuses_every_bad_token
+        another_users_token_reaches_nothing;
+    service_accounts:
+        two_applications_talk_with_each_other_and_with_people
+        an_api_token_may_no_more_than_it_says
+        a_token_that_is_withdrawn_is_out_everywhere
+        owners_give_tokens_for_what_they_own;
     accounts:
         signing_in_with_the_email_is_the_same
         attack_20_nothing_tells_whether_an_account_is_there
