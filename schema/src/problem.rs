@@ -21,7 +21,7 @@ pub struct Problem {
 macro_rules! catalogue {
     ($($(#[$doc:meta])* $name:ident = $text:literal, $status:literal, $title:literal;)*) => {
         /// The catalogue. On the wire: `urn:sealpost:problem:<name>`.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum ProblemKind {
             $($(#[$doc])* #[serde(rename = $text)] $name,)*
         }
@@ -88,6 +88,19 @@ catalogue! {
     /// The event log or the store is away or behind; nothing was taken.
     Unavailable = "urn:sealpost:problem:unavailable", 503, "Temporarily unavailable";
 }
+
+/// By hand: the derive does not see names that come out of a macro.
+impl utoipa::PartialSchema for ProblemKind {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        utoipa::openapi::ObjectBuilder::new()
+            .schema_type(utoipa::openapi::schema::Type::String)
+            .enum_values(Some(Self::ALL.iter().map(|kind| kind.uri())))
+            .description(Some("The catalogue. On the wire: `urn:sealpost:problem:<name>`."))
+            .into()
+    }
+}
+
+impl utoipa::ToSchema for ProblemKind {}
 
 impl Problem {
     pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
