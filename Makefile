@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help run test lint fmt check cluster bench torture openapi tools clean-tools
+.PHONY: help run test lint fmt check cluster bench torture openapi fuzz-api tools clean-tools
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -38,6 +38,10 @@ torture: ## break everything for ten minutes, both stacks, and hold the servers 
 
 openapi: ## write the API description into openapi/
 	cargo run --quiet --locked -- openapi --out openapi
+
+fuzz-api: ## call every route in every way that its own description allows: no 5xx, no undocumented answer; FUZZ_SECONDS=60
+	cargo build --locked -p sealpost
+	tools/fuzz-api
 
 tools: ## bring nats-server and Postgres into .tools, or find them on this machine
 	tools/fetch
