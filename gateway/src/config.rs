@@ -160,6 +160,15 @@ impl GatewayConfig {
         !self.tls_certificate.as_os_str().is_empty()
     }
 
+    /// How addresses of this server begin. Never taken from a request.
+    pub fn base_url(&self) -> String {
+        if self.public_url.is_empty() {
+            let scheme = if self.has_tls() { "https" } else { "http" };
+            return format!("{scheme}://{}", self.listen);
+        }
+        self.public_url.clone()
+    }
+
     /// Whether people reach this server by `https`, by itself or through a proxy.
     pub fn is_behind_tls(&self) -> bool {
         self.has_tls() || self.public_url.starts_with("https://")

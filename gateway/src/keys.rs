@@ -9,6 +9,7 @@ use sea_orm::{
 use sealpost_schema::entities::conversation_key;
 use sealpost_schema::{Clock, ConversationId, Event, EventBody, EventId, UserId};
 use sealpost_sealing::{Binding, ConversationKey, Envelope, KeyRing, OpenError, SealError, Suite};
+use zeroize::Zeroizing;
 
 /// Opens and seals for this process.
 pub struct ConversationKeys {
@@ -71,6 +72,11 @@ impl Cache {
     }
 }
 
+/// A user's own secrets are bound to the user in every place of a binding: no event has such a one.
+fn of_user(user: UserId) -> Binding {
+    Binding { conversation: user.0, message: user.0, sender: user.0 }
+}
+
 impl ConversationKeys {
     pub fn new(ring: KeyRing, db: DatabaseConnection, clock: Clock, max_cached: usize) -> Self {
         Self {
@@ -127,6 +133,19 @@ impl ConversationKeys {
     pub fn seal(&self, key: &ConversationKey, event: EventId, sender: UserId, text: &str) -> Result<String, KeyError> {
         let binding = Binding { conversation: key.conversation(), message: event.0, sender: sender.0 };
         key.seal(&binding, text.as_bytes(), self.clock.now().unix_seconds()).map_err(KeyError::Seal)
+    }
+
+    /// Seals a secret of a user under a key of its own, which the master keys wrap: both are stored. It opens for this user only.
+    pub fn seal_for_user(&self, user: UserId, secret: &[u8]) -> Result<(String, String), KeyError> {
+        let (key, now) = (ConversationKey::generate(user.0, 1, Suite::default()), self.clock.now().unix_seconds());
+        let sealed = key.seal(&of_user(user), secret, now).map_err(KeyError::Seal)?;
+        Ok((self.ring.wrap(&key, now), sealed))
+    }
+
+    /// What [`seal_for_user`](Self::seal_for_user) sealed.
+    pub fn open_for_user(&self, user: UserId, wrapped: &str, sealed: &str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+        let key = self.ring.unwrap(wrapped, user.0, 1).map_err(KeyError::Unwrap)?;
+        key.open(&of_user(user), sealed).map_err(KeyError::Open)
     }
 
     /// Remembers the text of an event that is about to be shown.

@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::state::App;
-use crate::{admin, auth, conversations, messages, service_accounts, users};
+use crate::{admin, auth, conversations, mail, messages, profiles, second_factor, service_accounts, users};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -26,7 +26,7 @@ use crate::{admin, auth, conversations, messages, service_accounts, users};
     modifiers(&Security),
     tags(
         (name = "auth", description = "Sign up, sign in, sessions"),
-        (name = "users", description = "Find people"),
+        (name = "users", description = "Find people, and your own profile"),
         (name = "conversations", description = "Conversations and their participants"),
         (name = "messages", description = "Send, read, delete"),
         (name = "service accounts", description = "Accounts of programs, and their API tokens"),
@@ -49,7 +49,10 @@ impl Modify for Security {
 pub fn routes() -> OpenApiRouter<App> {
     let api = OpenApiRouter::new()
         .merge(auth::router())
+        .merge(mail::router())
+        .merge(second_factor::router())
         .merge(users::router())
+        .merge(profiles::router())
         .merge(conversations::router())
         .merge(messages::router())
         .merge(admin::router())
@@ -88,6 +91,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 /// Serves the documents, and pages to read them, without anything from outside.
 pub fn docs(document: utoipa::openapi::OpenApi) -> Router {
     Router::new()
+        .merge(mail::page())
         .merge(SwaggerUi::new("/docs").url("/openapi.json", document))
         .route("/openapi/websocket.json", get(|| async { axum::Json(asyncapi()).into_response() }))
 }

@@ -31,7 +31,9 @@ use crate::edge::{self, ClientAddress, Tls, TlsError};
 use crate::keys::ConversationKeys;
 use crate::limits::{Limits, LimitsConfig, Throttle, limit_requests};
 use crate::live::{Connections, Hub, join, resync, websocket};
+use crate::mail::{MailConfig, MailError, Mailer};
 use crate::problem::respond;
+use crate::profiles::AvatarWork;
 use crate::state::{App, AppParts};
 use crate::{openapi, operations};
 
@@ -46,6 +48,7 @@ pub struct GatewayParts {
     pub auth: AuthConfig,
     pub limits: LimitsConfig,
     pub lane: LaneConfig,
+    pub mail: MailConfig,
     /// Newest first; that one signs.
     pub signing_keys: Vec<SigningKey>,
     pub key_ring: KeyRing,
@@ -67,14 +70,30 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 impl Gateway {
     /// Starts the background tasks on `tasks`. `stop` begins the soft phase; `hard_stop` ends everything, the lanes too.
+    ///
+    /// # Errors
+    /// The settings of mail are of no use.
     pub fn start(
         parts: GatewayParts,
         tasks: TaskTracker,
         stop: CancellationToken,
         hard_stop: CancellationToken,
-    ) -> Self {
-        let GatewayParts { config, auth, limits, lane, signing_keys, key_ring, clock, db, log, live, metrics, ready } =
-            parts;
+    ) -> Result<Self, MailError> {
+        let GatewayParts {
+            config,
+            auth,
+            limits,
+            lane,
+            mail,
+            signing_keys,
+            key_ring,
+            clock,
+            db,
+            log,
+            live,
+            metrics,
+            ready,
+        } = parts;
         let keys = Arc::new(ConversationKeys::new(key_ring, db.clone(), clock.clone(), config.max_cached_keys));
         let reader = Reader::new(Arc::clone(&log), db.clone());
         let hub = Hub::new(Arc::clone(&keys), reader, db.clone(), Arc::clone(&live), tasks.clone(), hard_stop.clone());
@@ -87,9 +106,12 @@ impl Gateway {
             tasks.clone(),
             hard_stop.clone(),
         );
+        let mailer = Mailer::start(mail, &config, clock.clone(), db.clone(), &tasks, hard_stop.clone())?;
         let app = App::new(AppParts {
             tokens: Tokens::new(&auth, signing_keys, clock.clone()),
             passwords: Passwords::new(&auth),
+            avatars: AvatarWork::default(),
+            mailer,
             revocations: Revocations::new(auth.access_lifetime()),
             seen: Seen::default(),
             api_tokens: ApiTokens::default(),
@@ -117,7 +139,7 @@ impl Gateway {
         app.tasks.spawn(upkeep(app.clone(), hard_stop.clone()));
         app.tasks.spawn(watch_connection(app.clone(), hard_stop));
         let router = router(&app, metrics, ready);
-        Self { app, router }
+        Ok(Self { app, router })
     }
 
     /// For the outbox worker in the same process.
@@ -160,6 +182,7 @@ impl Gateway {
 fn router(app: &App, metrics: Option<MetricsText>, ready: ReadyCheck) -> Router {
     let (api, document) = openapi::routes().split_for_parts();
     let timeout = Duration::from_secs(app.config.request_timeout_seconds);
+    let cookies = edge::Cookies::new(&app.config, app.auth.refresh_token_days.saturating_mul(86_400));
     let api = api
         .layer(middleware::from_fn_with_state(app.clone(), limit_requests))
         .layer(middleware::from_fn(operations::measure))
@@ -180,6 +203,7 @@ fn router(app: &App, metrics: Option<MetricsText>, ready: ReadyCheck) -> Router 
         .method_not_allowed_fallback(|| async {
             respond(&Problem::new(ProblemKind::MethodNotAllowed, "This address does not take this method. See /docs."))
         })
+        .layer(middleware::from_fn_with_state(cookies, edge::cookie_sessions))
         .layer(middleware::from_fn(complete_problem))
         .layer(edge::cors(&app.config))
         .layer(CatchPanicLayer::custom(|_| {

@@ -17,6 +17,8 @@ use crate::config::GatewayConfig;
 use crate::keys::ConversationKeys;
 use crate::limits::{Limits, Throttle};
 use crate::live::{Connections, Hub};
+use crate::mail::Mailer;
+use crate::profiles::AvatarWork;
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -35,6 +37,8 @@ pub struct AppParts {
     pub connections: Arc<Connections>,
     pub tokens: Tokens,
     pub passwords: Passwords,
+    pub avatars: AvatarWork,
+    pub mailer: Mailer,
     pub revocations: Revocations,
     pub seen: Seen,
     pub api_tokens: ApiTokens,

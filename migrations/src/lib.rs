@@ -7,6 +7,9 @@ mod m20261121_000001_core;
 mod m20261121_000010_devices;
 mod m20261121_000011_invitations;
 mod m20261121_000012_service_accounts;
+mod m20261121_000030_profiles;
+mod m20261121_000031_mail;
+mod m20261121_000032_second_factor;
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, TransactionTrait};
@@ -21,6 +24,9 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000010_devices::Migration),
             Box::new(m20261121_000011_invitations::Migration),
             Box::new(m20261121_000012_service_accounts::Migration),
+            Box::new(m20261121_000030_profiles::Migration),
+            Box::new(m20261121_000031_mail::Migration),
+            Box::new(m20261121_000032_second_factor::Migration),
         ]
     }
 }

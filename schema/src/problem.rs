@@ -61,7 +61,13 @@ catalogue! {
     TokenExpired = "urn:sealpost:problem:token-expired", 401, "The access token has expired";
     /// Wrong user name or password; which of them is not said.
     WrongCredentials = "urn:sealpost:problem:wrong-credentials", 401, "Wrong user name or password";
+    /// A code of a second factor that is wrong, used, or too late.
+    WrongCode = "urn:sealpost:problem:wrong-code", 401, "The code is not good";
     RefreshRefused = "urn:sealpost:problem:refresh-refused", 401, "The refresh token is not valid";
+    /// A link of a mail that was used, is too old, or is for something else.
+    LinkRefused = "urn:sealpost:problem:link-refused", 403, "The link is not good";
+    /// Signed in by cookie, but not shown to come from a page that may.
+    CrossSiteRequest = "urn:sealpost:problem:cross-site-request", 403, "Another site may have made this request";
     ForeignOrigin = "urn:sealpost:problem:foreign-origin", 403, "Origin not allowed";
     /// Sign-up needs an invitation that is good.
     InvitationRefused = "urn:sealpost:problem:invitation-refused", 403, "The invitation is not good";
@@ -71,6 +77,7 @@ catalogue! {
     NotFound = "urn:sealpost:problem:not-found", 404, "Not found";
     UnknownRecipient = "urn:sealpost:problem:unknown-recipient", 404, "Unknown recipient";
     MethodNotAllowed = "urn:sealpost:problem:method-not-allowed", 405, "Method not allowed";
+    SecondFactorOn = "urn:sealpost:problem:second-factor-on", 409, "The second factor cannot be switched on now";
     UsernameTaken = "urn:sealpost:problem:username-taken", 409, "The user name is taken";
     /// The same client message id came with another text.
     ClientMessageIdReused = "urn:sealpost:problem:client-message-id-reused", 409, "The client message id was used for another message";

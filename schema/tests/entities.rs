@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, EntityTrait, Schema, Statement};
 use sealpost_schema::entities::{
-    api_token, audit, conversation, conversation_key, event, invitation, outbox, participant, session, user,
+    api_token, audit, avatar, conversation, conversation_key, event, invitation, mail_token, outbox, participant,
+    recovery_code, session, totp, user, waiting_sign_in,
 };
 
 /// One line for each column.
@@ -46,6 +47,11 @@ async fn create_from_entities(db: &DatabaseConnection) {
     create(db, audit::Entity).await;
     create(db, api_token::Entity).await;
     create(db, invitation::Entity).await;
+    create(db, avatar::Entity).await;
+    create(db, mail_token::Entity).await;
+    create(db, totp::Entity).await;
+    create(db, recovery_code::Entity).await;
+    create(db, waiting_sign_in::Entity).await;
 }
 
 async fn compare(migrated: &DatabaseConnection, declared: &DatabaseConnection) {

@@ -33,6 +33,14 @@ pub enum AuditEvent {
         role: ServerRole,
     },
     UserDisabled {},
+    /// A link that went to the address was used.
+    EmailVerified {},
+    SecondFactorEnabled {},
+    SecondFactorDisabled {},
+    /// The first factor was right and the code was not.
+    SecondFactorFailed {
+        method: SignInMethod,
+    },
     UserEnabled {},
     PasswordChanged {
         by: PasswordChange,
@@ -59,6 +67,22 @@ pub enum AuditEvent {
 #[serde(rename_all = "snake_case")]
 pub enum SignInMethod {
     Password,
+    /// A link in a mail.
+    MagicLink,
+}
+
+impl SignInMethod {
+    /// As columns have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::MagicLink => "magic_link",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Password, Self::MagicLink].into_iter().find(|method| method.as_str() == text)
+    }
 }
 
 /// Who gave an account a new password.

@@ -6,6 +6,7 @@ use sea_orm::{ColumnTrait as _, QueryFilter as _};
 use sealpost_schema::entities::user;
 use sealpost_schema::{Problem, ProblemKind, SessionId, Timestamp, UserId};
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::Principal;
 use crate::problem::{ApiError, ApiResult};
@@ -19,8 +20,20 @@ pub struct MeResponse {
     pub username: String,
     #[schema(example = "Ada Lovelace")]
     pub display_name: String,
+    #[schema(example = "Computing Bernoulli numbers")]
+    pub status_text: Option<String>,
+    #[schema(example = "Europe/London")]
+    pub time_zone: Option<String>,
+    /// Shown to nobody else.
+    #[schema(example = "en-GB")]
+    pub language: Option<String>,
+    /// For `GET /api/avatars/{id}`.
+    pub avatar_id: Option<Uuid>,
+    /// Shown to nobody else.
     #[schema(example = "ada@example.org")]
     pub email: Option<String>,
+    /// Whether a link that went there was used: only then mails with links for this account go there.
+    pub email_verified: bool,
     pub created_at: Timestamp,
     /// The session that asks.
     pub session_id: SessionId,
@@ -36,6 +49,11 @@ pub struct MeResponse {
     )
 )]
 pub async fn get_me(State(app): State<App>, principal: Principal) -> ApiResult<Json<MeResponse>> {
+    load_me(&app, principal).await.map(Json)
+}
+
+/// The account of who asks.
+pub async fn load_me(app: &App, principal: Principal) -> ApiResult<MeResponse> {
     let user = user::Entity::active().filter(user::Column::Id.eq(principal.user_id.0)).one(&app.db).await;
     let user = user.map_err(|error| ApiError::store(&error))?.ok_or_else(|| {
         ApiError::new(
@@ -43,12 +61,17 @@ pub async fn get_me(State(app): State<App>, principal: Principal) -> ApiResult<J
             "This account is gone or disabled. Sign in at POST /api/auth/signin.",
         )
     })?;
-    Ok(Json(MeResponse {
+    Ok(MeResponse {
         id: UserId(user.id),
         username: user.username,
         display_name: user.display_name,
+        status_text: user.status_text,
+        time_zone: user.time_zone,
+        language: user.language,
+        avatar_id: user.avatar_id,
         email: user.email,
+        email_verified: user.email_verified_at.is_some(),
         created_at: Timestamp::from_millis(user.created_at),
         session_id: principal.session_id,
-    }))
+    })
 }

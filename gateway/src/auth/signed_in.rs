@@ -11,6 +11,7 @@ use super::sessions;
 use crate::audit::{self, AuditEntry, AuditEvent, EndReason, SignInMethod};
 use crate::caller::Caller;
 use crate::problem::{ApiError, ApiResult};
+use crate::second_factor::{self, SecondFactorRequired};
 use crate::state::App;
 use crate::transaction;
 use crate::users::UserResponse;
@@ -21,6 +22,8 @@ use crate::users::UserResponse;
 pub enum SignInResponse {
     /// A new session.
     SignedIn(SignedInResponse),
+    /// No session yet: a code completes it.
+    SecondFactorRequired(SecondFactorRequired),
 }
 
 /// A new session.
@@ -55,6 +58,24 @@ pub struct SignIn<'a> {
 /// Completes a sign-in of `user`, who has shown by `sign_in.method` who they are: the one way to a session. `user` is the row that
 /// this was checked against; if the account was disabled or its password changed meanwhile, nothing begins.
 pub async fn complete_sign_in(app: &App, user: user::Model, sign_in: SignIn<'_>) -> ApiResult<SignInResponse> {
+    complete(app, user, sign_in, false).await
+}
+
+/// The same for somebody whose second factor was right as well.
+pub async fn complete_with_second_factor(
+    app: &App,
+    user: user::Model,
+    sign_in: SignIn<'_>,
+) -> ApiResult<SignInResponse> {
+    complete(app, user, sign_in, true).await
+}
+
+async fn complete(
+    app: &App,
+    user: user::Model,
+    sign_in: SignIn<'_>,
+    has_second_factor: bool,
+) -> ApiResult<SignInResponse> {
     let transaction = transaction::begin(app).await?;
     let unchanged = user::Entity::active()
         .filter(user::Column::Id.eq(user.id))
@@ -63,8 +84,13 @@ pub async fn complete_sign_in(app: &App, user: user::Model, sign_in: SignIn<'_>)
         .one(&transaction)
         .await
         .map_err(|error| ApiError::store(&error))?;
-    if unchanged.is_none() {
+    let Some(user) = unchanged else {
         return Err(ApiError::new(ProblemKind::WrongCredentials, "The account changed meanwhile. Sign in again."));
+    };
+    if user.second_factor_at.is_some() && !has_second_factor {
+        let required = second_factor::wait(&transaction, &user, &sign_in, app.clock.now()).await?;
+        transaction::commit(transaction).await?;
+        return Ok(SignInResponse::SecondFactorRequired(required));
     }
     let gave_way = make_room(app, &transaction, UserId(user.id), sign_in.caller).await;
     let gave_way = gave_way.map_err(|error| ApiError::store(&error))?;

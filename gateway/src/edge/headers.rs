@@ -8,6 +8,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use tower_http::cors::CorsLayer;
 
+use super::cookies::SESSION_HEADER;
 use crate::config::GatewayConfig;
 
 /// Answers of the API are data: nothing in them may run, load or be framed.
@@ -46,7 +47,8 @@ pub fn cors(config: &GatewayConfig) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(origins)
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, SESSION_HEADER])
+        .allow_credentials(true)
         .expose_headers([header::RETRY_AFTER, HeaderName::from_static("x-request-id")])
         .max_age(Duration::from_mins(10))
 }

@@ -11,11 +11,13 @@
 mod accept;
 mod client_address;
 mod connection;
+mod cookies;
 mod headers;
 mod places;
 mod tls;
 
 pub use accept::serve;
 pub use client_address::{ClientAddress, ProxyHeader, TrustedProxies, note_client_address};
+pub use cookies::{Cookies, cookie_sessions};
 pub use headers::{cors, security_headers};
 pub use tls::{Tls, TlsError};

@@ -5,11 +5,16 @@
 
 pub mod api_token;
 pub mod audit;
+pub mod avatar;
 pub mod conversation;
 pub mod conversation_key;
 pub mod event;
 pub mod invitation;
+pub mod mail_token;
 pub mod outbox;
 pub mod participant;
+pub mod recovery_code;
 pub mod session;
+pub mod totp;
 pub mod user;
+pub mod waiting_sign_in;

@@ -23,6 +23,17 @@ pub struct Model {
     pub kind: String,
     /// Who made it, if it is a service account.
     pub owner_id: Option<Uuid>,
+    pub status_text: Option<String>,
+    /// A name of the IANA database.
+    pub time_zone: Option<String>,
+    /// BCP 47.
+    pub language: Option<String>,
+    /// When they proved that `email` is theirs.
+    pub email_verified_at: Option<i64>,
+    /// Since when a sign-in needs a second factor.
+    pub second_factor_at: Option<i64>,
+    /// The picture in use, of which `avatars` has the sizes.
+    pub avatar_id: Option<Uuid>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -53,6 +64,12 @@ impl Model {
             role: USER.to_owned(),
             kind: PERSON.to_owned(),
             owner_id: None,
+            status_text: None,
+            time_zone: None,
+            language: None,
+            email_verified_at: None,
+            second_factor_at: None,
+            avatar_id: None,
         }
     }
 }

@@ -21,7 +21,7 @@ pub use validate::Role;
 
 use std::path::PathBuf;
 
-use sealpost_gateway::{AuthConfig, GatewayConfig, LimitsConfig};
+use sealpost_gateway::{AuthConfig, GatewayConfig, LimitsConfig, MailConfig};
 use sealpost_lane::LaneConfig;
 use sealpost_workers::WorkersConfig;
 use secrecy::SecretString;
@@ -53,12 +53,24 @@ pub struct Config {
     pub gateway: GatewayConfig,
     pub auth: AuthConfig,
     pub limits: LimitsConfig,
+    pub mail: MailConfig,
     pub lane: LaneConfig,
     pub workers: WorkersConfig,
     pub worker: WorkerConfig,
     pub database: DatabaseConfig,
     pub nats: NatsConfig,
     pub log: LogConfig,
+}
+
+impl Config {
+    /// Settings of mail, with the folder that an empty one means.
+    pub(crate) fn mail(&self) -> MailConfig {
+        let mut mail = self.mail.clone();
+        if mail.folder.as_os_str().is_empty() {
+            mail.folder = self.data_dir.join("mail");
+        }
+        mail
+    }
 }
 
 impl Default for Config {
@@ -72,6 +84,7 @@ impl Default for Config {
             gateway: GatewayConfig::default(),
             auth: AuthConfig::default(),
             limits: LimitsConfig::default(),
+            mail: MailConfig::default(),
             lane: LaneConfig::default(),
             workers: WorkersConfig::default(),
             worker: WorkerConfig::default(),

@@ -43,6 +43,7 @@ fn sections(config: &Config) -> Vec<String> {
         config.gateway.validate(),
         config.auth.validate(),
         config.limits.validate(),
+        config.mail.validate(),
         config.lane.validate(),
         config.workers.validate(),
         config.database.validate(),

@@ -34,6 +34,7 @@ pub(super) async fn gateway(config: Config) -> anyhow::Result<ExitCode> {
     });
     let bus = Arc::new(bus);
     let parts = GatewayParts {
+        mail: config.mail(),
         config: config.gateway,
         auth: config.auth,
         limits: config.limits,
@@ -51,7 +52,7 @@ pub(super) async fn gateway(config: Config) -> anyhow::Result<ExitCode> {
         }),
     };
     tracing::info!(address = %listener.local_addr()?, "the gateway listens");
-    let gateway = Gateway::start(parts, tasks.clone(), stop.soft.clone(), stop.hard.clone());
+    let gateway = Gateway::start(parts, tasks.clone(), stop.soft.clone(), stop.hard.clone())?;
     let served = run_gateway(gateway, listener, &stop).await;
     side.finish().await;
     stop.hard.cancel();

@@ -42,6 +42,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<ExitCode> {
         async move { stop.run_until_cancelled(telemetry::upkeep(metrics)).await.unwrap_or_default() }
     });
     let parts = GatewayParts {
+        mail: config.mail(),
         config: config.gateway,
         auth: config.auth,
         limits: config.limits,
@@ -55,7 +56,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<ExitCode> {
         metrics: Some(telemetry::render(&metrics)),
         ready: Arc::new(|| Box::pin(async { Vec::new() })),
     };
-    let gateway = Gateway::start(parts, tasks.clone(), stop.soft.clone(), stop.hard.clone());
+    let gateway = Gateway::start(parts, tasks.clone(), stop.soft.clone(), stop.hard.clone())?;
     let (persistence, delivery, outbox) = (config.workers.persistence, config.workers.delivery, config.workers.outbox);
     let told = || workers.stop.clone();
     workers.spawn("persistence", persistence::run(log.clone(), live.clone(), writer.clone(), persistence, told()));

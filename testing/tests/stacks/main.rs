@@ -10,13 +10,17 @@ mod admin;
 mod alone;
 mod bad_input;
 mod conversations;
+mod cookies;
 mod edge;
 mod limits;
 mod live;
+mod mail;
 mod messages;
 mod operations;
+mod profiles;
 mod resume;
 mod roles;
+mod second_factor;
 mod security;
 mod service_accounts;
 mod sessions;
@@ -107,8 +111,22 @@ on_both_stacks! {
         a_resume_brings_exactly_what_was_missed
         a_cursor_in_the_first_frame_resumes
         beyond_the_limit_a_gap_frame_says_what_is_left_out;
+    cookies:
+        a_browser_keeps_its_session_in_cookies
+        attack_10_other_sites_cannot_use_the_cookies;
+    second_factor:
+        a_sign_in_with_codes_has_two_steps
+        guessing_codes_is_slow_and_harms_nobody_else
+        a_challenge_ends_with_the_password;
     edge:
         browsers_are_told_what_they_may_do;
+    profiles:
+        a_profile_is_changed_and_seen_at_every_gateway
+        what_a_profile_cannot_say_is_refused
+        a_picture_is_made_anew_and_served_at_every_gateway
+        attack_23_only_our_own_pictures_are_served
+        attack_24_bombs_harm_nobody
+        uploads_at_once_leave_one_picture;
     operations:
         the_operators_pages_answer;
 }

@@ -9,6 +9,12 @@ pub async fn tokens_are_checked_everywhere(stack: &Stack) {
     let routes = [
         ("GET", "/api/auth/me".to_owned()),
         ("POST", "/api/auth/signout".to_owned()),
+        ("PATCH", "/api/auth/me".to_owned()),
+        ("POST", "/api/auth/password".to_owned()),
+        ("POST", "/api/auth/email".to_owned()),
+        ("PUT", "/api/auth/me/avatar".to_owned()),
+        ("DELETE", "/api/auth/me/avatar".to_owned()),
+        ("GET", format!("/api/avatars/{somebody}")),
         ("GET", "/api/users?query=a".to_owned()),
         ("GET", format!("/api/users/{somebody}")),
         ("GET", "/api/conversations".to_owned()),

@@ -1,0 +1,171 @@
+//! The task that looks people up, makes links, and sends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lettre::message::Mailbox;
+use sea_orm::{ColumnTrait as _, DatabaseConnection, DbErr, EntityTrait as _, QueryFilter as _, QuerySelect as _};
+use sealpost_schema::entities::mail_token::Purpose;
+use sealpost_schema::entities::user;
+use sealpost_schema::{Clock, UserId};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::compose::{self, Mail};
+use super::config::MailConfig;
+use super::tokens::{self, NewToken};
+use super::transport::{MailError, Transport};
+use crate::config::GatewayConfig;
+use crate::transaction;
+
+/// Mails on their way at once. One that waits for its next attempt counts, so a server that is away fills the queue and not the memory.
+const AT_ONCE: usize = 8;
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// What to do. Who is meant is looked up by the task, so that asking takes the same time for everybody.
+#[derive(Clone, Debug)]
+pub enum Job {
+    /// Whoever has proven to have this address, if anybody.
+    Link {
+        email: String,
+        purpose: Purpose,
+    },
+    /// To an address that this user says is theirs.
+    Verify {
+        user: UserId,
+        email: String,
+    },
+    PasswordChanged {
+        user: UserId,
+    },
+    EmailChanged {
+        user: UserId,
+        before: String,
+    },
+}
+
+/// Takes jobs. Cheap to clone.
+#[derive(Clone)]
+pub struct Mailer(mpsc::Sender<Job>);
+
+struct Post {
+    transport: Transport,
+    from: Mailbox,
+    base: String,
+    config: MailConfig,
+    clock: Clock,
+    db: DatabaseConnection,
+}
+
+impl Mailer {
+    /// Starts the task. It ends at `stop`; what has not been sent by then is lost.
+    ///
+    /// # Errors
+    /// The settings of mail are of no use.
+    pub fn start(
+        config: MailConfig,
+        gateway: &GatewayConfig,
+        clock: Clock,
+        db: DatabaseConnection,
+        tasks: &TaskTracker,
+        stop: CancellationToken,
+    ) -> Result<Self, MailError> {
+        let (sender, jobs) = mpsc::channel(config.max_queued);
+        let (transport, from) = (Transport::new(&config)?, config.from.parse()?);
+        let post = Arc::new(Post { transport, from, base: gateway.base_url(), config, clock, db });
+        let of_jobs = tasks.clone();
+        tasks.spawn(stop.clone().run_until_cancelled_owned(async move { run(post, jobs, of_jobs, stop).await }));
+        Ok(Self(sender))
+    }
+
+    /// Never waits. Beyond the queue's bound the mail is dropped, and the log says so.
+    pub fn post(&self, job: Job) {
+        if self.0.try_send(job).is_err() {
+            metrics::counter!("sealpost_mails_total", "outcome" => "dropped").increment(1);
+            tracing::error!("a mail was dropped: mail.max_queued wait already");
+        }
+    }
+}
+
+async fn run(post: Arc<Post>, mut jobs: mpsc::Receiver<Job>, tasks: TaskTracker, stop: CancellationToken) {
+    let places = Arc::new(Semaphore::new(AT_ONCE));
+    while let Some(job) = jobs.recv().await {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let post = Arc::clone(&post);
+        tasks.spawn(stop.clone().run_until_cancelled_owned(async move {
+            let _place = place;
+            post.work(job).await;
+        }));
+    }
+}
+
+impl Post {
+    async fn work(&self, job: Job) {
+        let outcome = match self.compose(job).await {
+            Ok(Some(mail)) => self.send(&mail).await,
+            Ok(None) => "nobody",
+            Err(error) => {
+                tracing::error!(%error, "a mail could not be made");
+                "failed"
+            }
+        };
+        metrics::counter!("sealpost_mails_total", "outcome" => outcome).increment(1);
+    }
+
+    async fn compose(&self, job: Job) -> Result<Option<Mail>, DbErr> {
+        let by_id = |id: UserId| user::Entity::active().filter(user::Column::Id.eq(id.0)).one(&self.db);
+        match job {
+            Job::Link { email, purpose } => {
+                let proven = user::Entity::active()
+                    .filter(user::Column::Email.eq(&email))
+                    .filter(user::Column::EmailVerifiedAt.is_not_null());
+                let Some(user) = proven.one(&self.db).await? else { return Ok(None) };
+                self.link(&user, &email, purpose).await
+            }
+            Job::Verify { user, email } => {
+                let Some(user) = by_id(user).await? else { return Ok(None) };
+                self.link(&user, &email, Purpose::VerifyEmail).await
+            }
+            Job::PasswordChanged { user } => {
+                let user = by_id(user).await?.filter(|user| user.email_verified_at.is_some());
+                Ok(user.and_then(|user| Some(compose::password_changed(&user.email?, &user.username))))
+            }
+            Job::EmailChanged { user, before } => {
+                Ok(by_id(user).await?.map(|user| compose::email_changed(&before, &user.username)))
+            }
+        }
+    }
+
+    async fn link(&self, user: &user::Model, email: &str, purpose: Purpose) -> Result<Option<Mail>, DbErr> {
+        let now = self.clock.now();
+        let until = now.plus(Duration::from_secs(self.config.link_minutes * 60));
+        let new = NewToken { user: UserId(user.id), purpose, email };
+        let transaction = transaction::begin_on(&self.db).await?;
+        // Links of one user are counted one after the other.
+        user::Entity::find_by_id(user.id).lock_exclusive().one(&transaction).await?;
+        let made = tokens::make(&transaction, &new, now, until).await?;
+        transaction.commit().await?;
+        let Some(token) = made else { return Ok(None) };
+        let minutes = self.config.link_minutes;
+        Ok(Some(compose::with_link(&self.base, email, &user.username, purpose, &token, minutes)))
+    }
+
+    async fn send(&self, mail: &Mail) -> &'static str {
+        let mut pause = FIRST_PAUSE;
+        for attempt in 1..=self.config.attempts {
+            let error = match self.transport.send(&self.from, mail).await {
+                Ok(()) => return "sent",
+                Err(error) => error,
+            };
+            if !error.is_passing() || attempt == self.config.attempts {
+                tracing::error!(%error, attempt, "a mail could not be sent and is dropped");
+                return "failed";
+            }
+            tracing::warn!(%error, attempt, "a mail could not be sent yet");
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+        "failed"
+    }
+}

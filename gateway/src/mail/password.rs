@@ -1,0 +1,178 @@
+//! `POST /auth/password` and `POST /auth/password/reset`
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use sea_orm::{ActiveValue::Set, ColumnTrait as _, DatabaseTransaction, EntityTrait as _, QueryFilter as _};
+use sealpost_schema::entities::mail_token::Purpose;
+use sealpost_schema::entities::user;
+use sealpost_schema::{Problem, ProblemKind, SessionId, UserId};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+
+use super::mailer::Job;
+use super::tokens;
+use crate::audit::{self, AuditEntry, AuditEvent, EndReason, PasswordChange};
+use crate::auth::{Ending, PasswordError, Principal, Which, announce, mark_ended};
+use crate::caller::Caller;
+use crate::problem::{ApiError, ApiResult, Body};
+use crate::state::App;
+use crate::transaction;
+
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangePasswordRequest {
+    #[schema(value_type = String, format = Password, example = "walrus lantern 47")]
+    pub password: SecretString,
+    #[schema(value_type = String, format = Password, example = "quiet harbour 12", max_length = 1024)]
+    pub new_password: SecretString,
+}
+
+/// Change my password
+///
+/// Signs out all other devices. A mail says so, if the account has a proven address.
+#[utoipa::path(
+    post, path = "/auth/password", tag = "auth", security(("bearer" = [])),
+    request_body = ChangePasswordRequest,
+    responses(
+        (status = 204, description = "Changed"),
+        (status = 400, body = Problem, content_type = "application/problem+json", description = "Not JSON"),
+        (status = 401, body = Problem, content_type = "application/problem+json", description = "No valid token, or the password is wrong: see the type"),
+        (status = 413, body = Problem, content_type = "application/problem+json", description = "Body too large"),
+        (status = 415, body = Problem, content_type = "application/problem+json", description = "Not sent as JSON"),
+        (status = 422, body = Problem, content_type = "application/problem+json", description = "The new password is too weak, or a field is missing or unknown"),
+        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store is away, or too many passwords at once"),
+    )
+)]
+pub async fn change_password(
+    State(app): State<App>,
+    principal: Principal,
+    caller: Caller,
+    Body(request): Body<ChangePasswordRequest>,
+) -> ApiResult<StatusCode> {
+    let user = confirm_password(&app, principal.user_id, request.password, &caller).await?;
+    let hash = new_hash(&app, &user, request.new_password).await?;
+    let transaction = transaction::begin(&app).await?;
+    let change = Change { by: PasswordChange::Owner, keep: Some(principal.session_id), caller: &caller };
+    let ended = store(&app, &transaction, &user, hash, change).await?;
+    transaction::commit(transaction).await?;
+    announce(&app, &ended).await;
+    app.mailer.post(Job::PasswordChanged { user: principal.user_id });
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ResetPasswordRequest {
+    /// From the link.
+    #[schema(value_type = String, example = "hV3d0b2tlbiBmcm9tIGEgbWFpbCBsaW5r")]
+    pub token: SecretString,
+    #[schema(value_type = String, format = Password, example = "quiet harbour 12", max_length = 1024)]
+    pub new_password: SecretString,
+}
+
+/// Choose a new password
+///
+/// With the token of a mail. Signs out all devices; sign in with the new password then.
+#[utoipa::path(
+    post, path = "/auth/password/reset", tag = "auth",
+    request_body = ResetPasswordRequest,
+    responses(
+        (status = 204, description = "Changed"),
+        (status = 400, body = Problem, content_type = "application/problem+json", description = "Not JSON"),
+        (status = 403, body = Problem, content_type = "application/problem+json", description = "The link is not good"),
+        (status = 413, body = Problem, content_type = "application/problem+json", description = "Body too large"),
+        (status = 415, body = Problem, content_type = "application/problem+json", description = "Not sent as JSON"),
+        (status = 422, body = Problem, content_type = "application/problem+json", description = "The password is too weak (the link stays good), or a field is missing or unknown"),
+        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store is away, or too many passwords at once"),
+    )
+)]
+pub async fn reset_password(
+    State(app): State<App>,
+    caller: Caller,
+    Body(request): Body<ResetPasswordRequest>,
+) -> ApiResult<StatusCode> {
+    let (token, purpose) = (request.token.expose_secret(), Purpose::ResetPassword);
+    // A look first: a made-up token costs no hash.
+    let row = tokens::look(&app.db, token, purpose, app.clock.now()).await?;
+    let user = load(&app, UserId(row.user_id)).await?.filter(|user| user.email.as_ref() == Some(&row.email));
+    let user = user.ok_or_else(tokens::refused)?;
+    let hash = new_hash(&app, &user, request.new_password).await?;
+    let transaction = transaction::begin(&app).await?;
+    tokens::consume(&transaction, token, purpose, app.clock.now()).await?;
+    let change = Change { by: PasswordChange::Mail, keep: None, caller: &caller };
+    let ended = store(&app, &transaction, &user, hash, change).await?;
+    transaction::commit(transaction).await?;
+    announce(&app, &ended).await;
+    app.mailer.post(Job::PasswordChanged { user: UserId(user.id) });
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The account of somebody who is signed in and knows its password.
+pub async fn confirm_password(
+    app: &App,
+    user_id: UserId,
+    password: SecretString,
+    caller: &Caller,
+) -> ApiResult<user::Model> {
+    let user = load(app, user_id).await?;
+    let hash = user.as_ref().map(|user| user.password_hash.as_str());
+    let right = app.passwords.verify_or_dummy(hash, password).await.map_err(PasswordError::into_api)?;
+    if let Some(user) = user.filter(|_| right) {
+        return Ok(user);
+    }
+    let event = AuditEvent::SignInFailed { method: audit::SignInMethod::Password };
+    let recorded = audit::record(&app.db, app.clock.now(), caller, AuditEntry::to(Some(user_id), event)).await;
+    recorded.map_err(|error| ApiError::store(&error))?;
+    Err(ApiError::new(ProblemKind::WrongCredentials, "The password is wrong. Nothing was changed."))
+}
+
+async fn load(app: &App, id: UserId) -> ApiResult<Option<user::Model>> {
+    let user = user::Entity::active().filter(user::Column::Id.eq(id.0)).one(&app.db).await;
+    user.map_err(|error| ApiError::store(&error))
+}
+
+async fn new_hash(app: &App, user: &user::Model, password: SecretString) -> ApiResult<String> {
+    let own = [Some(user.username.clone()), user.email.clone()].into_iter().flatten().collect();
+    app.passwords.hash_new(password, own).await.map_err(PasswordError::into_api)
+}
+
+struct Change<'a> {
+    by: PasswordChange,
+    /// The session that goes on.
+    keep: Option<SessionId>,
+    caller: &'a Caller,
+}
+
+/// The new password in place of the one that was looked at; all links are void, and sessions end.
+async fn store(
+    app: &App,
+    transaction: &DatabaseTransaction,
+    user: &user::Model,
+    hash: String,
+    change: Change<'_>,
+) -> ApiResult<Vec<SessionId>> {
+    let (user_id, now) = (UserId(user.id), app.clock.now());
+    let set = user::ActiveModel { password_hash: Set(hash), ..Default::default() };
+    let changed = user::Entity::update_many()
+        .set(set)
+        .filter(user::Column::Id.eq(user.id))
+        .filter(user::Column::PasswordHash.eq(&user.password_hash))
+        .filter(user::Column::DisabledAt.is_null())
+        .exec(transaction)
+        .await
+        .map_err(|error| ApiError::store(&error))?;
+    if changed.rows_affected == 0 {
+        return Err(ApiError::new(
+            ProblemKind::WrongCredentials,
+            "The account changed meanwhile. Nothing was changed.",
+        ));
+    }
+    let work = async {
+        tokens::void(transaction, user_id).await?;
+        let entry = AuditEntry::own(user_id, AuditEvent::PasswordChanged { by: change.by });
+        audit::record(transaction, now, change.caller, entry).await?;
+        let ending = Ending { by: Some(user_id), reason: EndReason::PasswordChanged, caller: change.caller };
+        mark_ended(transaction, user_id, Which::AllBut(change.keep), now, ending).await
+    };
+    work.await.map_err(|error| ApiError::store(&error))
+}

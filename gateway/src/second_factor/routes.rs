@@ -1,0 +1,220 @@
+//! `POST /auth/totp`, `POST /auth/totp/confirm`, `POST /auth/totp/disable` and `POST /auth/signin/second-factor`
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use sealpost_schema::entities::{totp, user};
+use sealpost_schema::{Problem, ProblemKind, UserId};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::{codes, store, waiting};
+use crate::audit::{self, AuditEntry, AuditEvent, SignInMethod};
+use crate::auth::{Principal, SignIn, SignInResponse, complete_with_second_factor};
+use crate::caller::Caller;
+use crate::mail::confirm_password;
+use crate::problem::{ApiError, ApiResult, Body};
+use crate::state::App;
+use crate::transaction;
+
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PasswordRequest {
+    #[schema(value_type = String, format = Password, example = "walrus lantern 47")]
+    pub password: SecretString,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct BeginTotpResponse {
+    /// Base32, for typing it into an app. Shown this once.
+    #[schema(example = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP")]
+    pub secret: String,
+    /// For a QR code.
+    #[schema(example = "otpauth://totp/sealpost:ada?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=sealpost")]
+    pub url: String,
+}
+
+/// Begin with one-time codes
+///
+/// Gives a secret for an app. It counts when a first code is confirmed.
+#[utoipa::path(
+    post, path = "/auth/totp", tag = "auth", security(("bearer" = [])),
+    request_body = PasswordRequest,
+    responses(
+        (status = 200, body = BeginTotpResponse),
+        (status = 400, body = Problem, content_type = "application/problem+json", description = "Not JSON"),
+        (status = 401, body = Problem, content_type = "application/problem+json", description = "No valid token, or the password is wrong: see the type"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "It is on already: switch it off first"),
+        (status = 413, body = Problem, content_type = "application/problem+json", description = "Body too large"),
+        (status = 415, body = Problem, content_type = "application/problem+json", description = "Not sent as JSON"),
+        (status = 422, body = Problem, content_type = "application/problem+json", description = "A field is missing or unknown"),
+        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store is away, or too many passwords at once"),
+    )
+)]
+pub async fn begin_totp(
+    State(app): State<App>,
+    principal: Principal,
+    caller: Caller,
+    Body(request): Body<PasswordRequest>,
+) -> ApiResult<Json<BeginTotpResponse>> {
+    let user = confirm_password(&app, principal.user_id, request.password, &caller).await?;
+    if user.second_factor_at.is_some() {
+        return Err(ApiError::new(ProblemKind::SecondFactorOn, "One-time codes are on. Switch them off first."));
+    }
+    let mut secret = Zeroizing::new([0; codes::SECRET_BYTES]);
+    getrandom::fill(secret.as_mut_slice()).map_err(|error| ApiError::internal(&error))?;
+    let totp = codes::totp(secret.as_slice(), &app.auth.issuer, &user.username);
+    let totp = totp.map_err(|error| ApiError::internal(&error))?;
+    let url = totp.to_url().map_err(|error| ApiError::internal(&error))?;
+    let sealed = app.keys.seal_for_user(principal.user_id, secret.as_slice());
+    let (wrapped, sealed) = sealed.map_err(|error| ApiError::internal(&error))?;
+    let row = totp::Model { user_id: user.id, wrapped, sealed, last_step: 0, failures: 0, last_failure_at: 0 };
+    let transaction = transaction::begin(&app).await?;
+    store::begin(&transaction, row).await.map_err(|error| ApiError::store(&error))?;
+    transaction::commit(transaction).await?;
+    Ok(Json(BeginTotpResponse { secret: totp_rs::Secret::from(secret.to_vec()).to_base32(), url }))
+}
+
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConfirmTotpRequest {
+    #[schema(value_type = String, example = "287082")]
+    pub code: SecretString,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct ConfirmTotpResponse {
+    /// Each is good once, in place of a code. Shown this once.
+    #[schema(example = json!(["k3mp-9xwz-ab2c-tt4f"]))]
+    pub recovery_codes: Vec<String>,
+}
+
+/// Switch one-time codes on
+#[utoipa::path(
+    post, path = "/auth/totp/confirm", tag = "auth", security(("bearer" = [])),
+    request_body = ConfirmTotpRequest,
+    responses(
+        (status = 200, body = ConfirmTotpResponse),
+        (status = 400, body = Problem, content_type = "application/problem+json", description = "Not JSON"),
+        (status = 401, body = Problem, content_type = "application/problem+json", description = "No valid token, or the code is wrong: see the type"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "It is on already, or was not begun: see the type"),
+        (status = 413, body = Problem, content_type = "application/problem+json", description = "Body too large"),
+        (status = 415, body = Problem, content_type = "application/problem+json", description = "Not sent as JSON"),
+        (status = 422, body = Problem, content_type = "application/problem+json", description = "A field is missing or unknown"),
+        (status = 429, body = Problem, content_type = "application/problem+json", description = "Too many wrong codes"),
+        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store is away"),
+    )
+)]
+pub async fn confirm_totp(
+    State(app): State<App>,
+    principal: Principal,
+    caller: Caller,
+    Body(request): Body<ConfirmTotpRequest>,
+) -> ApiResult<Json<ConfirmTotpResponse>> {
+    let user = load_user(&app, principal.user_id).await?;
+    let row = store::load(&app.db, principal.user_id).await?.filter(|_| user.second_factor_at.is_none());
+    let row = row.ok_or_else(|| {
+        ApiError::new(ProblemKind::SecondFactorOn, "There is nothing to confirm: begin at POST /api/auth/totp.")
+    })?;
+    store::consume(&app, &user, &row, request.code.expose_secret()).await?;
+    let made: Result<Vec<String>, _> = (0..codes::RECOVERY_CODES).map(|_| codes::new_recovery_code()).collect();
+    let recovery_codes = made.map_err(|error| ApiError::internal(&error))?;
+    let hashes = recovery_codes.iter().map(|code| codes::recovery_hash(principal.user_id, code)).collect();
+    let (transaction, now) = (transaction::begin(&app).await?, app.clock.now());
+    let work = async {
+        store::confirm(&transaction, principal.user_id, hashes, now).await?;
+        let entry = AuditEntry::own(principal.user_id, AuditEvent::SecondFactorEnabled {});
+        audit::record(&transaction, now, &caller, entry).await
+    };
+    work.await.map_err(|error| ApiError::store(&error))?;
+    transaction::commit(transaction).await?;
+    Ok(Json(ConfirmTotpResponse { recovery_codes }))
+}
+
+/// Switch one-time codes off
+#[utoipa::path(
+    post, path = "/auth/totp/disable", tag = "auth", security(("bearer" = [])),
+    request_body = PasswordRequest,
+    responses(
+        (status = 204, description = "They are off, and the recovery codes are void"),
+        (status = 400, body = Problem, content_type = "application/problem+json", description = "Not JSON"),
+        (status = 401, body = Problem, content_type = "application/problem+json", description = "No valid token, or the password is wrong: see the type"),
+        (status = 413, body = Problem, content_type = "application/problem+json", description = "Body too large"),
+        (status = 415, body = Problem, content_type = "application/problem+json", description = "Not sent as JSON"),
+        (status = 422, body = Problem, content_type = "application/problem+json", description = "A field is missing or unknown"),
+        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store is away, or too many passwords at once"),
+    )
+)]
+pub async fn disable_totp(
+    State(app): State<App>,
+    principal: Principal,
+    caller: Caller,
+    Body(request): Body<PasswordRequest>,
+) -> ApiResult<StatusCode> {
+    confirm_password(&app, principal.user_id, request.password, &caller).await?;
+    let (transaction, now) = (transaction::begin(&app).await?, app.clock.now());
+    let work = async {
+        store::remove(&transaction, principal.user_id).await?;
+        let entry = AuditEntry::own(principal.user_id, AuditEvent::SecondFactorDisabled {});
+        audit::record(&transaction, now, &caller, entry).await
+    };
+    work.await.map_err(|error| ApiError::store(&error))?;
+    transaction::commit(transaction).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SecondFactorRequest {
+    /// Of the answer that asked for a second factor.
+    #[schema(value_type = String, example = "hV3d0b2tlbiBmcm9tIGEgbWFpbCBsaW5r")]
+    pub challenge: SecretString,
+    /// Six digits of the app, or a recovery code.
+    #[schema(value_type = String, example = "287082")]
+    pub code: SecretString,
+}
+
+/// Complete a sign-in with a second factor
+#[utoipa::path(
+    post, path = "/auth/signin/second-factor", tag = "auth",
+    request_body = SecondFactorRequest,
+    responses(
+        (status = 200, body = SignInResponse, description = "A new session"),
+        (status = 400, body = Problem, content_type = "application/problem+json", description = "Not JSON"),
+        (status = 401, body = Problem, content_type = "application/problem+json", description = "The code or the challenge is not good"),
+        (status = 413, body = Problem, content_type = "application/problem+json", description = "Body too large"),
+        (status = 415, body = Problem, content_type = "application/problem+json", description = "Not sent as JSON"),
+        (status = 422, body = Problem, content_type = "application/problem+json", description = "A field is missing or unknown"),
+        (status = 429, body = Problem, content_type = "application/problem+json", description = "Too many wrong codes"),
+        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store is away"),
+    )
+)]
+pub async fn complete(
+    State(app): State<App>,
+    caller: Caller,
+    Body(request): Body<SecondFactorRequest>,
+) -> ApiResult<Json<SignInResponse>> {
+    let (waits, user) = waiting::find(&app, request.challenge.expose_secret()).await?;
+    let user_id = UserId(user.id);
+    let row = store::load(&app.db, user_id).await?.ok_or_else(waiting::refused)?;
+    let method = SignInMethod::parse(&waits.method).ok_or_else(waiting::refused)?;
+    if let Err(error) = store::consume(&app, &user, &row, request.code.expose_secret()).await {
+        let entry = AuditEntry::to(Some(user_id), AuditEvent::SecondFactorFailed { method });
+        let recorded = audit::record(&app.db, app.clock.now(), &caller, entry).await;
+        recorded.map_err(|error| ApiError::store(&error))?;
+        return Err(error);
+    }
+    if !waiting::take(&app.db, &waits).await.map_err(|error| ApiError::store(&error))? {
+        return Err(waiting::refused());
+    }
+    let sign_in = SignIn { method, device: waiting::device(&waits), caller: &caller };
+    complete_with_second_factor(&app, user, sign_in).await.map(Json)
+}
+
+async fn load_user(app: &App, id: UserId) -> ApiResult<user::Model> {
+    use sea_orm::{ColumnTrait as _, QueryFilter as _};
+    let user = user::Entity::active().filter(user::Column::Id.eq(id.0)).one(&app.db).await;
+    let user = user.map_err(|error| ApiError::store(&error))?;
+    user.ok_or_else(|| ApiError::new(ProblemKind::Unauthenticated, "This account is gone or disabled."))
+}

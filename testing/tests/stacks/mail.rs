@@ -1,0 +1,250 @@
+//! Mail and its links, against a real mail server. Each case has a stack of its own on each form, because it has settings of its own.
+
+use sealpost_testing::{Form, Mailbox, Running, Settings, Stack, User, eventually, unique};
+use serde_json::{Value, json};
+
+const PUBLIC: &str = "https://chat.example.org";
+
+async fn stack(form: Form, mailbox: &Mailbox) -> Running {
+    let settings = Settings::default()
+        .set("SEALPOST__GATEWAY__PUBLIC_URL", PUBLIC)
+        .set("SEALPOST__MAIL__TRANSPORT", "smtp")
+        .set("SEALPOST__MAIL__SMTP_HOST", "127.0.0.1")
+        .set("SEALPOST__MAIL__SMTP_PORT", mailbox.port)
+        .set("SEALPOST__MAIL__SMTP_TLS", "none")
+        .set("SEALPOST__MAIL__FROM", "Chat <chat@example.org>");
+    Stack::start(form, settings).await
+}
+
+/// Somebody whose address is proven, and the address. One mail has come there.
+async fn with_address(stack: &Stack, mailbox: &Mailbox, gateway: usize, name: &str) -> (User, String) {
+    let user = User::sign_up(stack, gateway, name).await;
+    let address = format!("{}@example.org", user.username);
+    let wanted = json!({ "email": address, "password": user.password });
+    user.post("/api/auth/email", wanted).await.ok(202);
+    let token = mailbox.token(&address, 1, "verify_email").await;
+    user.api.post("/api/auth/email/verify", &json!({ "token": token })).await.ok(204);
+    let me = user.get("/api/auth/me").await.ok(200);
+    assert_eq!((&me["email"], &me["email_verified"]), (&json!(address), &json!(true)), "{me}");
+    (user, address)
+}
+
+async fn sign_in(user: &User, password: &str) -> u16 {
+    let credentials = json!({ "username": user.username, "password": password });
+    user.api.post("/api/auth/signin", &credentials).await.status
+}
+
+async fn links_open_accounts_once(form: Form) {
+    let mailbox = Mailbox::start().await;
+    let stack = stack(form, &mailbox).await;
+    let (ann, address) = with_address(&stack, &mailbox, 0, "ann").await;
+    let there = ann.at(&stack, 1);
+
+    // A link to sign in, asked for at one gateway and used at another.
+    ann.api.post("/api/auth/magic-link", &json!({ "email": address.to_uppercase() })).await.ok(202);
+    let token = mailbox.token(&address, 2, "magic_link").await;
+    there
+        .api
+        .post("/api/auth/password/reset", &json!({ "token": token, "new_password": "walrus lantern 47 x" }))
+        .await
+        .is_problem(403, "link-refused");
+    let signed_in = there.api.post("/api/auth/magic-link/signin", &json!({ "token": token })).await.ok(200);
+    assert_eq!((&signed_in["status"], &signed_in["user"]["id"]), (&json!("signed_in"), &json!(ann.id)));
+    there.api.post("/api/auth/magic-link/signin", &json!({ "token": token })).await.is_problem(403, "link-refused");
+
+    // A new password: all devices are signed out, the old password is nothing any more.
+    ann.api.post("/api/auth/password/forgot", &json!({ "email": address })).await.ok(202);
+    let token = mailbox.token(&address, 3, "reset_password").await;
+    let reset = json!({ "token": token, "new_password": "harbour quiet 99 lamp" });
+    let weak = json!({ "token": token, "new_password": "short" });
+    ann.api.post("/api/auth/password/reset", &weak).await.is_problem(422, "weak-password");
+    let mut socket = there.socket().await;
+    ann.api.post("/api/auth/password/reset", &reset).await.ok(204);
+    assert_eq!(socket.wait_for_close().await, Some(4401));
+    ann.get("/api/auth/me").await.is_problem(401, "unauthenticated");
+    assert_eq!(sign_in(&ann, &ann.password).await, 401);
+    assert_eq!(sign_in(&ann, "harbour quiet 99 lamp").await, 200);
+    ann.api.post("/api/auth/password/reset", &reset).await.is_problem(403, "link-refused");
+    let notice = mailbox.mail(&address, 4).await;
+    assert!(
+        notice.text.contains("Subject: Your password was changed") && !notice.text.contains("/mail#"),
+        "{notice:?}"
+    );
+    stack.settle().await;
+}
+
+#[tokio::test]
+async fn links_open_accounts_once_embedded() {
+    links_open_accounts_once(Form::Embedded).await;
+}
+
+#[tokio::test]
+async fn links_open_accounts_once_cluster() {
+    links_open_accounts_once(Form::Cluster).await;
+}
+
+async fn attack_22_a_link_is_good_once_however_many_use_it(form: Form) {
+    let mailbox = Mailbox::start().await;
+    let stack = stack(form, &mailbox).await;
+    let (ann, address) = with_address(&stack, &mailbox, 0, "ann").await;
+    let (bob, _) = with_address(&stack, &mailbox, 1, "bob").await;
+
+    // A forged host changes no link.
+    let forged = reqwest::Client::new().post(format!("{}/api/auth/magic-link", stack.url(0)));
+    let forged = forged.header("host", "evil.example").header("x-forwarded-host", "evil.example");
+    let forged = forged.header("forwarded", "host=evil.example").header("content-type", "application/json");
+    let answer = forged.body(json!({ "email": address }).to_string()).send().await.unwrap();
+    assert_eq!(answer.status(), 202);
+    let mail = mailbox.mail(&address, 2).await;
+    assert!(mail.link().starts_with(&format!("{PUBLIC}/mail#")) && !mail.text.contains("evil"), "{mail:?}");
+    assert_eq!(mail.from, "chat@example.org");
+
+    // Looking at it uses nothing up, whatever a scanner tries.
+    let token = mail.token("magic_link");
+    let http = reqwest::Client::new();
+    for method in ["GET", "HEAD", "OPTIONS"] {
+        for path in ["/mail", "/api/auth/magic-link/signin", "/api/auth/email/verify", "/api/auth/password/reset"] {
+            let url = format!("{}{path}?token={token}", stack.url(0));
+            http.request(method.parse().unwrap(), url).send().await.unwrap();
+        }
+    }
+    let page = ann.api.get("/mail").await;
+    assert!(page.status == 200 && page.content_type.starts_with("text/html") && !page.text.contains(&token));
+    // Not for another purpose.
+    ann.api.post("/api/auth/email/verify", &json!({ "token": token })).await.is_problem(403, "link-refused");
+
+    // Fifty at once, at all gateways.
+    let gateways = [ann.clone(), ann.at(&stack, 1)];
+    let uses = (0..50).map(|number| {
+        let api = gateways[number % 2].api.clone();
+        let body = json!({ "token": token });
+        async move { api.post("/api/auth/magic-link/signin", &body).await }
+    });
+    let replies = futures_util::future::join_all(uses).await;
+    let good: Vec<_> = replies.iter().filter(|reply| reply.status == 200).collect();
+    assert_eq!(good.len(), 1);
+    assert_eq!(good[0].body["user"]["id"], ann.id);
+    for reply in replies.iter().filter(|reply| reply.status != 200) {
+        reply.is_problem(403, "link-refused");
+    }
+
+    // Who asks learns nothing, and an address that is not proven gets nothing.
+    let carl = User::sign_up(&stack, 0, "carl").await;
+    let unproven = format!("{}@example.org", carl.username);
+    let wanted = json!({ "email": unproven, "password": carl.password });
+    carl.post("/api/auth/email", wanted).await.ok(202);
+    mailbox.mail(&unproven, 1).await;
+    for path in ["/api/auth/password/forgot", "/api/auth/magic-link"] {
+        for email in [&unproven, &address, "nobody@example.org"] {
+            let reply = ann.api.post(path, &json!({ "email": email })).await;
+            assert_eq!((reply.status, reply.text.as_str()), (202, ""), "{reply}");
+        }
+    }
+    // The last one asked for has come: so have all before it.
+    bob.api.post("/api/auth/magic-link", &json!({ "email": format!("{}@example.org", bob.username) })).await.ok(202);
+    mailbox.mail(&format!("{}@example.org", bob.username), 2).await;
+    mailbox.mail(&address, 4).await;
+    assert_eq!(mailbox.mails_to(&unproven).len(), 1);
+    assert!(mailbox.mails_to("nobody@example.org").is_empty());
+    // Nobody is buried in mails.
+    for _ in 0..20 {
+        ann.api.post("/api/auth/password/forgot", &json!({ "email": address })).await.ok(202);
+    }
+    let resets = async || {
+        let mails = mailbox.mails_to(&address);
+        mails.iter().filter(|mail| mail.text.contains("#reset_password=")).count()
+    };
+    eventually("three mails", async || (resets().await == 3).then_some(())).await;
+    stack.settle().await;
+    assert_eq!(resets().await, 3);
+    let logs: String = stack.processes().map(sealpost_testing::Process::log_text).collect();
+    assert!(!logs.contains(&token), "a token is in a log");
+}
+
+#[tokio::test]
+async fn attack_22_a_link_is_good_once_however_many_use_it_embedded() {
+    attack_22_a_link_is_good_once_however_many_use_it(Form::Embedded).await;
+}
+
+#[tokio::test]
+async fn attack_22_a_link_is_good_once_however_many_use_it_cluster() {
+    attack_22_a_link_is_good_once_however_many_use_it(Form::Cluster).await;
+}
+
+#[tokio::test]
+async fn a_changed_password_signs_out_all_other_devices() {
+    let mailbox = Mailbox::start().await;
+    let stack = stack(Form::Cluster, &mailbox).await;
+    let ann = User::sign_up(&stack, 0, "ann").await;
+    let other = ann.sign_in().await;
+    let (mut here, mut there) = (ann.socket().await, other.at(&stack, 1).socket().await);
+    let change = |password: &str, new: &str| json!({ "password": password, "new_password": new });
+    ann.post("/api/auth/password", change("not the password", "harbour quiet 99 lamp"))
+        .await
+        .is_problem(401, "wrong-credentials");
+    ann.post("/api/auth/password", change(&ann.password, "short")).await.is_problem(422, "weak-password");
+    ann.post("/api/auth/password", change(&ann.password, "harbour quiet 99 lamp")).await.ok(204);
+    assert_eq!(there.wait_for_close().await, Some(4401));
+    other.get("/api/auth/me").await.is_problem(401, "unauthenticated");
+    let refresh = json!({ "refresh_token": other.refresh_token });
+    other.api.post("/api/auth/refresh", &refresh).await.is_problem(401, "refresh-refused");
+    here.ping().await;
+    ann.get("/api/auth/me").await.ok(200);
+    assert_eq!((sign_in(&ann, &ann.password).await, sign_in(&ann, "harbour quiet 99 lamp").await), (401, 200));
+}
+
+#[tokio::test]
+async fn a_proven_address_goes_before_a_claimed_one_and_links_end_with_a_change() {
+    let mailbox = Mailbox::start().await;
+    let stack = stack(Form::Embedded, &mailbox).await;
+    // Somebody claims an address that is not theirs.
+    let address = format!("{}@example.org", unique("ann"));
+    let squatter = json!({ "username": unique("eve"), "password": "walrus lantern 47 x", "email": address });
+    let api = sealpost_testing::Api::new(&stack.url(0));
+    let eve = api.post("/api/auth/signup", &squatter).await.ok(201);
+    assert!(mailbox.mail(&address, 1).await.text.contains("#verify_email="), "signing up asks for proof");
+    let ann = User::sign_up(&stack, 0, "ann").await;
+    ann.post("/api/auth/email", json!({ "email": address, "password": ann.password })).await.ok(202);
+    let token = mailbox.token(&address, 2, "verify_email").await;
+    ann.api.post("/api/auth/email/verify", &json!({ "token": token })).await.ok(204);
+    let eve = api.request("GET", "/api/auth/me", eve["access_token"].as_str(), &Value::Null).await.ok(200);
+    assert_eq!(eve["email"], Value::Null);
+
+    // A link that went to the address before is not good after the address has changed, and that address is told.
+    api.post("/api/auth/password/forgot", &json!({ "email": address })).await.ok(202);
+    let old = mailbox.token(&address, 3, "reset_password").await;
+    let new_address = format!("{}@example.net", ann.username);
+    ann.post("/api/auth/email", json!({ "email": new_address, "password": ann.password })).await.ok(202);
+    let token = mailbox.token(&new_address, 1, "verify_email").await;
+    ann.api.post("/api/auth/email/verify", &json!({ "token": token })).await.ok(204);
+    assert!(mailbox.mail(&address, 4).await.text.contains("another mail address"));
+    let reset = json!({ "token": old, "new_password": "harbour quiet 99 lamp" });
+    api.post("/api/auth/password/reset", &reset).await.is_problem(403, "link-refused");
+}
+
+#[tokio::test]
+async fn a_mail_server_that_puts_mail_off_gets_it_again() {
+    let mailbox = Mailbox::start().await;
+    mailbox.put_off(2);
+    let stack = stack(Form::Embedded, &mailbox).await;
+    let (ann, _) = with_address(&stack, &mailbox, 0, "ann").await;
+    assert!(stack.process("serve-1").log_text().contains("a mail could not be sent yet"));
+    ann.get("/api/auth/me").await.ok(200);
+}
+
+#[tokio::test]
+async fn without_a_mail_server_mails_are_private_files() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let stack = Stack::start(Form::Embedded, Settings::default()).await;
+    let ann = User::sign_up(&stack, 0, "ann").await;
+    ann.post("/api/auth/email", json!({ "email": "ann@example.org", "password": ann.password })).await.ok(202);
+    let folder = stack.folder().join("data/mail");
+    let path = eventually("a mail", async || {
+        let file = std::fs::read_dir(&folder).ok()?.next()?.ok()?.path();
+        std::fs::read_to_string(&file).is_ok_and(|text| text.contains("/mail#verify_email=")).then_some(file)
+    })
+    .await;
+    assert!(std::fs::read_to_string(&path).unwrap().contains(&stack.url(0)), "the link is to where it listens");
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(std::fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
+}
