@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use sea_orm::prelude::Uuid;
+use sea_orm::sea_query::{Expr, ExprTrait as _, Order, Query};
 use sea_orm::{
-    ColumnTrait, DatabaseConnection, DbErr, EntityTrait, PaginatorTrait as _, QueryFilter, QueryOrder, QuerySelect,
+    ColumnTrait, ConnectionTrait as _, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 use sealpost_bus::{EventLog, LogError, Position, Subject};
 use sealpost_schema::entities::event;
@@ -195,15 +196,22 @@ impl Reader {
     /// The seq up to which the store has everything, and its highest one. They differ while a persistence worker lags behind another:
     /// workers store in any order. Looks at the last [`HOLE_WINDOW`] seqs.
     pub async fn stored_floor(&self, conversation: ConversationId) -> Result<(Seq, Seq), DbErr> {
-        let head = self.stored_head(conversation).await?;
+        let newest = Query::select()
+            .column(event::Column::Seq)
+            .from(event::Entity)
+            .and_where(event::Column::ConversationId.eq(conversation.0))
+            .order_by(event::Column::Seq, Order::Desc)
+            .limit(HOLE_WINDOW)
+            .to_owned();
+        let seq = || Expr::col(event::Column::Seq);
+        let summary =
+            Query::select().exprs([seq().min(), seq().max(), seq().count()]).from_subquery(newest, "newest").to_owned();
+        let Some(row) = self.db.query_one(&summary).await? else { return Ok(Default::default()) };
+        let (lowest, head): (Option<i64>, Option<i64>) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+        let count = Seq::from_db(row.try_get_by_index(2)?).0;
+        let (lowest, head) = (Seq::from_db(lowest.unwrap_or(0)), Seq::from_db(head.unwrap_or(0)));
         let from = Seq(head.0.saturating_sub(HOLE_WINDOW));
-        let count = event::Entity::find()
-            .filter(event::Column::ConversationId.eq(conversation.0))
-            .filter(event::Column::Seq.gt(from.to_db()))
-            .filter(event::Column::Seq.lte(head.to_db()))
-            .count(&self.db)
-            .await?;
-        if count == head.0 - from.0 {
+        if count == 0 || count == head.0 - from.0 && lowest == from.next() {
             return Ok((head, head));
         }
         let mut stored = self.stored_between(conversation, from.next(), head).await?;

@@ -30,6 +30,17 @@ pub async fn load_locked(
     Ok((row, kind, role))
 }
 
+/// The conversation, if this user takes part in it; else 404 for a `what` (a conversation, or something in it).
+pub async fn find_visible(
+    app: &App,
+    user: UserId,
+    id: ConversationId,
+    what: &'static str,
+) -> ApiResult<conversation::Model> {
+    let row = conversation::Entity::for_user(user.0).filter(conversation::Column::Id.eq(id.0)).one(&app.db).await;
+    row.map_err(|error| ApiError::store(&error))?.ok_or_else(|| ApiError::not_found(what))
+}
+
 pub async fn role_of(transaction: &DatabaseTransaction, id: ConversationId, user: UserId) -> ApiResult<Option<Role>> {
     let row = participant::Entity::find_by_id((id.0, user.0))
         .one(transaction)

@@ -14,6 +14,7 @@ mod model;
 mod remove;
 mod rename;
 
+pub use control::find_visible;
 pub use model::{ConversationResponse, ParticipantResponse};
 
 use utoipa_axum::router::OpenApiRouter;

@@ -3,12 +3,13 @@
 use axum::Json;
 use axum::extract::State;
 use sea_orm::{ColumnTrait, QueryFilter};
-use sealpost_schema::entities::{conversation, event};
+use sealpost_schema::entities::event;
 use sealpost_schema::{ConversationId, EventId, MessageId, Problem};
 
 use super::MessageResponse;
 use super::list::row_of;
 use crate::auth::Principal;
+use crate::conversations::find_visible;
 use crate::problem::{ApiError, ApiResult, Path};
 use crate::state::App;
 
@@ -78,10 +79,7 @@ pub async fn find_in(
         Err(error) if error.0.status != 404 => return Err(error),
         Err(_) => {}
     }
-    let visible =
-        conversation::Entity::for_user(principal.user_id.0).filter(conversation::Column::Id.eq(conversation.0));
-    let visible = visible.one(&app.db).await.map_err(|error| ApiError::store(&error))?;
-    visible.ok_or_else(|| ApiError::not_found("message"))?;
+    find_visible(app, principal.user_id, conversation, "message").await?;
     let (floor, _) = app.reader().stored_floor(conversation).await.map_err(|error| ApiError::store(&error))?;
     let tail = app.reader().tail(conversation, floor).await.map_err(|error| ApiError::lane(&error))?;
     let events = tail.events_after(floor);

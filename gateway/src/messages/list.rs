@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::State;
 use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
-use sealpost_schema::entities::{conversation, event};
+use sealpost_schema::entities::event;
 use sealpost_schema::{ConversationId, Event, EventBody, Problem, ProblemKind, Seq};
 use serde::{Deserialize, Serialize};
 
 use super::MessageResponse;
 use crate::auth::Principal;
+use crate::conversations::find_visible;
 use crate::problem::{ApiError, ApiResult, Path, Query};
 use crate::state::App;
 
@@ -67,9 +68,7 @@ pub async fn list_messages(
     let (floor, _) = app.reader().stored_floor(id).await.map_err(|error| ApiError::store(&error))?;
     let rows = page(id, user, &query).all(&app.db).await.map_err(|error| ApiError::store(&error))?;
     if rows.is_empty() {
-        let visible = conversation::Entity::for_user(user).filter(conversation::Column::Id.eq(id.0));
-        let visible = visible.one(&app.db).await.map_err(|error| ApiError::store(&error))?;
-        visible.ok_or_else(|| ApiError::not_found("conversation"))?;
+        find_visible(&app, principal.user_id, id, "conversation").await?;
     }
     let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
     let mut messages: BTreeMap<Seq, event::Model> = rows.into_iter().map(|row| (Seq::from_db(row.seq), row)).collect();

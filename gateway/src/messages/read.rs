@@ -4,11 +4,12 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, EntityTrait as _, QueryFilter};
-use sealpost_schema::entities::{conversation, participant};
+use sealpost_schema::entities::participant;
 use sealpost_schema::{ConversationId, Problem, ProblemKind, Seq, UserId};
 use serde::Deserialize;
 
 use crate::auth::Principal;
+use crate::conversations::find_visible;
 use crate::problem::{ApiError, ApiResult, Body, Path};
 use crate::state::App;
 
@@ -49,9 +50,7 @@ pub async fn put_read(
 
 /// Raises the user's watermark.
 pub async fn mark_read(app: &App, user: UserId, id: ConversationId, seq: Seq) -> ApiResult<()> {
-    let visible = conversation::Entity::for_user(user.0).filter(conversation::Column::Id.eq(id.0));
-    let visible = visible.one(&app.db).await.map_err(|error| ApiError::store(&error))?;
-    visible.ok_or_else(|| ApiError::not_found("conversation"))?;
+    find_visible(app, user, id, "conversation").await?;
     let stored = app.reader().stored_head(id).await.map_err(|error| ApiError::store(&error))?;
     if seq > stored {
         let tail = app.reader().tail(id, stored).await.map_err(|error| ApiError::lane(&error))?;
