@@ -18,24 +18,40 @@ if (!kind || !token) {
   at("password").required = purpose === "reset_password";
   at("form").hidden = false;
 }
-at("form").addEventListener("submit", async (event) => {
-  event.preventDefault();
-  at("go").disabled = true;
+// What is sent next. After a link that signs in, an account with one-time codes asks for one of them.
+let next = () => {
   const body = { token };
   if (purpose === "magic_link") body.device = { kind: "browser" };
   if (purpose === "reset_password") body.new_password = at("password").value;
+  return [kind.path, body];
+};
+const askForCode = (challenge) => {
+  at("what").textContent = "One more step: your code.";
+  at("code-label").hidden = false;
+  at("code").required = true;
+  at("code").focus();
+  next = () => ["/api/auth/signin/second-factor", { challenge, code: at("code").value.trim() }];
+};
+at("form").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  at("go").disabled = true;
+  at("said").textContent = "";
+  const [path, body] = next();
   try {
-    const answer = await fetch(kind.path, {
+    const answer = await fetch(path, {
       method: "POST",
       headers: { "content-type": "application/json", "sealpost-session": "cookie" },
       body: JSON.stringify(body),
     });
-    if (answer.ok) {
+    const said = answer.status === 204 ? {} : await answer.json();
+    if (!answer.ok) {
+      at("said").textContent = said.detail;
+    } else if (said.status === "second_factor_required") {
+      askForCode(said.challenge);
+    } else {
       at("form").hidden = true;
       at("said").textContent = kind.done;
-      return;
     }
-    at("said").textContent = (await answer.json()).detail;
   } catch {
     at("said").textContent = "The server does not answer. Try again.";
   }
