@@ -326,7 +326,10 @@ async fn listen(app: &App, mut stored: LiveSubscription, mut control: LiveSubscr
             Some(LiveItem::Lost) => catch_up(app).await,
             Some(LiveItem::Message(message)) if is_stored => {
                 match serde_json::from_slice::<StoredNotice>(&message.payload) {
-                    Ok(notice) => app.lanes.stored(&notice),
+                    Ok(notice) => {
+                        app.lanes.stored(&notice);
+                        app.hub.stored(&notice);
+                    }
                     Err(error) => tracing::error!(%error, "an unreadable notice was dropped"),
                 }
             }

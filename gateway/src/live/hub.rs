@@ -9,7 +9,7 @@ use sea_orm::{ColumnTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter, 
 use sealpost_bus::{Live, LiveItem, LiveSubscription, Subject};
 use sealpost_lane::{Observer, Reader};
 use sealpost_schema::entities::{conversation, event};
-use sealpost_schema::{ConversationId, Event, EventBody, EventRecord, RecordHead, Seq, live_subject};
+use sealpost_schema::{ConversationId, Event, EventBody, EventRecord, RecordHead, Seq, StoredNotice, live_subject};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -21,6 +21,8 @@ use crate::keys::{ConversationKeys, KeyError, sealed_of};
 const FILL_EVENTS: usize = 256;
 /// How long an early event waits for the ones before it before they are looked for.
 const EARLY_WAIT: Duration = Duration::from_millis(20);
+/// So often what the store announced is looked for, with growing pauses.
+const MAX_EMPTY_FILLS: u32 = 8;
 
 pub struct Hub {
     rooms: Mutex<HashMap<ConversationId, Arc<Room>>>,
@@ -230,6 +232,9 @@ impl Hub {
                 Ok(events) => {
                     check = check && events.len() == FILL_EVENTS;
                     failures = if events.is_empty() { failures + 1 } else { 0 };
+                    if failures == MAX_EMPTY_FILLS {
+                        room.forget_announced();
+                    }
                     self.prepare(&events).await;
                     if room.take(&events, &self.keys) || still.is_some() || check {
                         continue;
@@ -265,6 +270,21 @@ impl Hub {
             if room.close_if_empty() && rooms.get(&room.id).is_some_and(|known| Arc::ptr_eq(known, room)) {
                 rooms.remove(&room.id);
             }
+        }
+    }
+
+    /// Rooms that lack what the store has look for it.
+    pub fn stored(&self, notice: &StoredNotice) {
+        let ranges = notice.stored.iter().map(|range| (range.conversation_id, range.last));
+        let voided = notice.voided.iter().map(|void| (void.conversation_id, void.seq));
+        let rooms = self.lock();
+        let behind: Vec<_> = ranges
+            .chain(voided)
+            .filter_map(|(id, seq)| rooms.get(&id).filter(|room| room.stored(seq)).cloned())
+            .collect();
+        drop(rooms);
+        for room in behind {
+            self.fill(&room);
         }
     }
 

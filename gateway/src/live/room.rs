@@ -36,6 +36,8 @@ struct State {
     /// The seq that is sent next; `None` until the head is known.
     next: Option<Seq>,
     early: BTreeMap<Seq, Arc<Event>>,
+    /// The store is said to have everything up to here, or at least this one.
+    announced: Seq,
     recent: VecDeque<(Seq, Utf8Bytes)>,
     members: Vec<Member>,
     /// A task is filling the hole.
@@ -94,7 +96,7 @@ impl Room {
             state.next = Some(head.next());
             state.early = state.early.split_off(&head.next());
         }
-        state.send_ready(keys)
+        state.send_ready(keys) || state.begin_catching_up()
     }
 
     pub fn is_started(&self) -> bool {
@@ -136,7 +138,20 @@ impl Room {
     pub fn still_filling(&self, keys: &ConversationKeys) -> Option<Seq> {
         let mut state = self.lock();
         state.filling = false;
-        state.send_ready(keys).then(|| state.next.map_or(Seq(0), |next| Seq(next.0 - 1)))
+        (state.send_ready(keys) || state.begin_catching_up()).then(|| state.next.map_or(Seq(0), |next| Seq(next.0 - 1)))
+    }
+
+    /// The store has the event `seq`. True: it was not sent here, and the caller has to fill the hole, if it is still one then. A room
+    /// that starts from the store misses what was pushed before that and stored after it.
+    pub fn stored(&self, seq: Seq) -> bool {
+        let mut state = self.lock();
+        state.announced = state.announced.max(seq);
+        state.begin_catching_up()
+    }
+
+    /// What was announced cannot be found: nothing more to look for.
+    pub fn forget_announced(&self) {
+        self.lock().announced = Seq::default();
     }
 
     /// Claims the fill for a check of the head. False: somebody is at it.
@@ -195,6 +210,11 @@ impl Room {
 impl State {
     fn begin_filling(&mut self) -> bool {
         !std::mem::replace(&mut self.filling, true)
+    }
+
+    /// Whether the store has more than was sent, and nobody looks for it yet.
+    fn begin_catching_up(&mut self) -> bool {
+        self.next.is_some_and(|next| self.announced >= next) && self.begin_filling()
     }
 
     /// Sends the early events whose turn has come. True: others still wait, and the caller has to fill the hole.

@@ -118,6 +118,27 @@ async fn acks_tell_the_truth_while_no_worker_stores() {
     check_history(&scene.bob, &scene.group, &mut []).await;
 }
 
+/// What was pushed before a gateway listened, and is stored only after it asked the store, comes without another event to show the hole.
+#[tokio::test]
+async fn who_connects_while_no_worker_stores_gets_it_when_one_does() {
+    let stack = Stack::start(Form::Cluster, settings()).await;
+    let scene = Scene::new(&stack).await;
+    let mut to_ann = scene.ann.socket().await;
+    to_ann.say(&scene.group, "warm", "up").await;
+    stack.settle().await;
+    stack.processes_named("persistence").for_each(Process::kill);
+    for number in 0..3 {
+        to_ann.send(&message(&scene.group, &format!("m-{number}"), "not stored yet")).await;
+    }
+    for _ in 0..3 {
+        to_ann.wait_for_type("message_ack").await;
+    }
+    let mut to_bob = scene.bob.socket().await;
+    stack.processes_named("persistence").for_each(Process::start);
+    to_bob.wait_for("the last of them", |frame| frame["client_message_id"] == "m-2").await;
+    stack.settle().await;
+}
+
 /// What is stored while a gateway comes up, or comes back to the broker, is not left to a time-out.
 #[tokio::test]
 async fn a_gateway_that_comes_back_hears_what_is_stored() {
