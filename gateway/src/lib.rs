@@ -18,6 +18,7 @@ pub mod mail;
 mod messages;
 mod openapi;
 mod operations;
+mod page;
 mod problem;
 mod profiles;
 mod second_factor;

@@ -10,6 +10,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::auth::Admin;
+use crate::page;
 use crate::problem::{ApiError, ApiResult, Query};
 use crate::state::App;
 
@@ -136,11 +137,9 @@ pub async fn list_audit(
     _admin: Admin,
     Query(query): Query<AuditQuery>,
 ) -> ApiResult<Json<ListAuditResponse>> {
-    let page = query.select()?.order_by_desc(audit::Column::Id).limit(query.limit + 1);
-    let mut rows = page.all(&app.db).await.map_err(|error| ApiError::store(&error))?;
-    let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
-    let has_more = rows.len() > limit;
-    rows.truncate(limit);
+    let select = query.select()?.order_by_desc(audit::Column::Id).limit(query.limit + 1);
+    let mut rows = select.all(&app.db).await.map_err(|error| ApiError::store(&error))?;
+    let has_more = page::cut(&mut rows, query.limit);
     let next = rows.last().filter(|_| has_more).map(|last| last.id);
     Ok(Json(ListAuditResponse { entries: rows.into_iter().map(AuditRowResponse::new).collect(), next }))
 }

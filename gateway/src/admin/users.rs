@@ -2,7 +2,6 @@
 
 use axum::Json;
 use axum::extract::State;
-use sea_orm::sea_query::LikeExpr;
 use sea_orm::{ColumnTrait as _, Condition, QueryFilter as _, QueryOrder as _, QuerySelect as _, Select};
 use sealpost_schema::entities::user;
 use sealpost_schema::{Problem, Timestamp, UserId};
@@ -10,13 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::accounts::ServerRole;
 use crate::auth::Admin;
+use crate::page::{self, beginning_with};
 use crate::problem::{ApiError, ApiResult, Path, Query};
 use crate::state::App;
 
 const MAX_QUERY_CHARS: usize = 254;
 const MAX_LIMIT: u64 = 100;
-/// Not the usual backslash: the databases differ in how it is written in a statement.
-const ESCAPE: char = '!';
 
 #[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -102,9 +100,7 @@ pub async fn list_users(
     Query(query): Query<ListAllUsersQuery>,
 ) -> ApiResult<Json<ListAllUsersResponse>> {
     let mut rows = select(&query)?.all(&app.db).await.map_err(|error| ApiError::store(&error))?;
-    let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
-    let has_more = rows.len() > limit;
-    rows.truncate(limit);
+    let has_more = page::cut(&mut rows, query.limit);
     let next = rows.last().filter(|_| has_more).map(|last| last.username.clone());
     Ok(Json(ListAllUsersResponse { users: rows.into_iter().map(AccountResponse::new).collect(), next }))
 }
@@ -136,23 +132,10 @@ fn select(query: &ListAllUsersQuery) -> ApiResult<Select<user::Entity>> {
         return Ok(page);
     }
     // Both are kept in lower case.
-    let pattern = pattern(&begin.to_lowercase());
+    let pattern = beginning_with(&begin.to_lowercase());
     let either =
         Condition::any().add(user::Column::Username.like(pattern.clone())).add(user::Column::Email.like(pattern));
     Ok(page.filter(either))
-}
-
-/// Everything that begins with this text, whose wildcards stand for themselves.
-fn pattern(begin: &str) -> LikeExpr {
-    let mut pattern = String::with_capacity(begin.len() + 1);
-    for character in begin.chars() {
-        if matches!(character, '%' | '_' | ESCAPE) {
-            pattern.push(ESCAPE);
-        }
-        pattern.push(character);
-    }
-    pattern.push('%');
-    LikeExpr::new(pattern).escape(ESCAPE)
 }
 
 /// Get an account

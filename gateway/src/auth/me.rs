@@ -2,7 +2,6 @@
 
 use axum::Json;
 use axum::extract::State;
-use sea_orm::{ColumnTrait as _, QueryFilter as _};
 use sealpost_schema::entities::user;
 use sealpost_schema::{Problem, ProblemKind, SessionId, Timestamp, UserId};
 use serde::Serialize;
@@ -54,7 +53,7 @@ pub async fn get_me(State(app): State<App>, principal: Principal) -> ApiResult<J
 
 /// The account of who asks.
 pub async fn load_me(app: &App, principal: Principal) -> ApiResult<MeResponse> {
-    let user = user::Entity::active().filter(user::Column::Id.eq(principal.user_id.0)).one(&app.db).await;
+    let user = user::Entity::active_by_id(principal.user_id.0).one(&app.db).await;
     let user = user.map_err(|error| ApiError::store(&error))?.ok_or_else(|| {
         ApiError::new(
             ProblemKind::Unauthenticated,

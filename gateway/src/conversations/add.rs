@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ActiveValue::Set, ColumnTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilter as _};
+use sea_orm::{ActiveValue::Set, EntityTrait as _, PaginatorTrait as _};
 use sealpost_schema::entities::{participant, user};
 use sealpost_schema::{ConversationId, EventBody, Problem, ProblemKind, Role, Seq, UserId};
 use serde::Deserialize;
@@ -56,7 +56,7 @@ pub async fn add_participant(
     if before == Some(Role::Owner) && role != Role::Owner {
         check_owner_stays(&transaction, id, user_id).await?;
     }
-    let known = user::Entity::active().filter(user::Column::Id.eq(user_id.0)).one(&transaction).await;
+    let known = user::Entity::active_by_id(user_id.0).one(&transaction).await;
     known.map_err(|error| ApiError::store(&error))?.ok_or_else(|| {
         ApiError::new(
             ProblemKind::UnknownRecipient,

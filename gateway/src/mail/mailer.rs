@@ -114,7 +114,7 @@ impl Post {
     }
 
     async fn compose(&self, job: Job) -> Result<Option<Mail>, DbErr> {
-        let by_id = |id: UserId| user::Entity::active().filter(user::Column::Id.eq(id.0)).one(&self.db);
+        let by_id = |id: UserId| user::Entity::active_by_id(id.0).one(&self.db);
         match job {
             Job::Link { email, purpose } => {
                 let proven = user::Entity::active()

@@ -127,7 +127,7 @@ pub async fn confirm_password(
 }
 
 async fn load(app: &App, id: UserId) -> ApiResult<Option<user::Model>> {
-    let user = user::Entity::active().filter(user::Column::Id.eq(id.0)).one(&app.db).await;
+    let user = user::Entity::active_by_id(id.0).one(&app.db).await;
     user.map_err(|error| ApiError::store(&error))
 }
 

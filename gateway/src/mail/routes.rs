@@ -108,8 +108,7 @@ pub async fn sign_in_by_magic_link(
     let token = request.token.expose_secret();
     let row = tokens::consume(&transaction, token, Purpose::MagicLink, app.clock.now()).await?;
     transaction::commit(transaction).await?;
-    let user = user::Entity::active()
-        .filter(user::Column::Id.eq(row.user_id))
+    let user = user::Entity::active_by_id(row.user_id)
         .filter(user::Column::Email.eq(row.email))
         .one(&app.db)
         .await
@@ -185,7 +184,7 @@ pub async fn verify_email(
 ) -> ApiResult<StatusCode> {
     let (transaction, now) = (transaction::begin(&app).await?, app.clock.now());
     let row = tokens::consume(&transaction, request.token.expose_secret(), Purpose::VerifyEmail, now).await?;
-    let user = user::Entity::active().filter(user::Column::Id.eq(row.user_id)).one(&transaction).await;
+    let user = user::Entity::active_by_id(row.user_id).one(&transaction).await;
     let user = user.map_err(|error| ApiError::store(&error))?.ok_or_else(tokens::refused)?;
     let change = user::ActiveModel {
         email: Set(Some(row.email.clone())),

@@ -213,8 +213,7 @@ pub async fn complete(
 }
 
 async fn load_user(app: &App, id: UserId) -> ApiResult<user::Model> {
-    use sea_orm::{ColumnTrait as _, QueryFilter as _};
-    let user = user::Entity::active().filter(user::Column::Id.eq(id.0)).one(&app.db).await;
+    let user = user::Entity::active_by_id(id.0).one(&app.db).await;
     let user = user.map_err(|error| ApiError::store(&error))?;
     user.ok_or_else(|| ApiError::new(ProblemKind::Unauthenticated, "This account is gone or disabled."))
 }

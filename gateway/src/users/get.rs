@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use sea_orm::{ColumnTrait as _, QueryFilter as _, Select};
+use sea_orm::Select;
 use sealpost_schema::entities::user;
 use sealpost_schema::{Problem, UserId};
 
@@ -39,7 +39,7 @@ fn select(text: &str) -> Option<Select<user::Entity>> {
     const ID_LENGTH: usize = 36;
     if text.len() == ID_LENGTH {
         let id: UserId = text.parse().ok()?;
-        return Some(user::Entity::active().filter(user::Column::Id.eq(id.0)));
+        return Some(user::Entity::active_by_id(id.0));
     }
     username::normalize(text).map(|name| user::Entity::by_username(&name))
 }

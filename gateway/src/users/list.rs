@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use sea_orm::sea_query::{Expr, ExprTrait as _, Func, LikeExpr};
+use sea_orm::sea_query::{Expr, ExprTrait as _, Func};
 use sea_orm::{ColumnTrait as _, Condition, QueryFilter as _, QueryOrder as _, QuerySelect as _, Select};
 use sealpost_schema::Problem;
 use sealpost_schema::entities::user;
@@ -10,14 +10,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{UserResponse, username};
 use crate::auth::Principal;
+use crate::page::{self, beginning_with};
 use crate::problem::{ApiError, ApiResult, Query};
 use crate::state::App;
 
 /// No name is longer.
 const MAX_QUERY_CHARS: usize = 80;
 const MAX_LIMIT: u64 = 100;
-/// Not the usual backslash: the databases differ in how it is written in a statement.
-const ESCAPE: char = '!';
 
 #[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -68,9 +67,7 @@ pub async fn list_users(
     Query(query): Query<ListUsersQuery>,
 ) -> ApiResult<Json<ListUsersResponse>> {
     let mut rows = select(&query)?.all(&app.db).await.map_err(|error| ApiError::store(&error))?;
-    let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
-    let has_more = rows.len() > limit;
-    rows.truncate(limit);
+    let has_more = page::cut(&mut rows, query.limit);
     let next = rows.last().filter(|_| has_more).map(|last| last.username.clone());
     Ok(Json(ListUsersResponse { users: rows.into_iter().map(UserResponse::new).collect(), next }))
 }
@@ -95,9 +92,9 @@ fn select(query: &ListUsersQuery) -> ApiResult<Select<user::Entity>> {
 
 fn begins_with(begin: &str) -> Condition {
     let name = Expr::col((user::Entity, user::Column::DisplayName));
-    let mut any = Condition::any().add(user::Column::Username.like(pattern(&begin.to_ascii_lowercase())));
+    let mut any = Condition::any().add(user::Column::Username.like(beginning_with(&begin.to_ascii_lowercase())));
     for spelling in spellings(begin) {
-        any = any.add(Expr::expr(Func::lower(name.clone())).like(pattern(&spelling)));
+        any = any.add(Expr::expr(Func::lower(name.clone())).like(beginning_with(&spelling)));
     }
     any
 }
@@ -111,19 +108,6 @@ fn spellings(begin: &str) -> Vec<String> {
     spellings.sort_unstable();
     spellings.dedup();
     spellings
-}
-
-/// Everything that begins with this text, whose wildcards stand for themselves.
-fn pattern(begin: &str) -> LikeExpr {
-    let mut pattern = String::with_capacity(begin.len() + 1);
-    for character in begin.chars() {
-        if matches!(character, '%' | '_' | ESCAPE) {
-            pattern.push(ESCAPE);
-        }
-        pattern.push(character);
-    }
-    pattern.push('%');
-    LikeExpr::new(pattern).escape(ESCAPE)
 }
 
 #[cfg(test)]

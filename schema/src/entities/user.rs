@@ -80,6 +80,11 @@ impl Entity {
         Self::find().filter(Column::DisabledAt.is_null())
     }
 
+    /// This user, if not disabled.
+    pub fn active_by_id(id: Uuid) -> Select<Self> {
+        Self::active().filter(Column::Id.eq(id))
+    }
+
     /// Everybody, also those who are disabled: for those who administer this server.
     pub fn everybody() -> Select<Self> {
         Self::find()
