@@ -19,6 +19,7 @@ mod messages;
 mod openapi;
 mod operations;
 mod page;
+mod patch;
 mod problem;
 mod profiles;
 mod second_factor;

@@ -1,11 +1,11 @@
-//! Who takes part in a conversation, folded from its events.
+//! Who takes part in a conversation and who may do what, folded from its events.
 //!
 //! Since an append succeeds only for a lane that knows every event before it, checking rights against the fold makes
 //! «removed» exact: no message of a removed participant gets a number after the removal's.
 
 use std::collections::HashMap;
 
-use sealpost_schema::{ConversationKind, Event, EventBody, Role, UserId};
+use sealpost_schema::{Action, ConversationKind, Event, EventBody, Rights, Role, UserId};
 
 use crate::{Draft, LaneError, Rule};
 
@@ -14,9 +14,15 @@ pub struct Fold {
     pub kind: ConversationKind,
     pub deleted: bool,
     pub roles: HashMap<UserId, Role>,
+    pub rights: Rights,
 }
 
 impl Fold {
+    /// Whether this user takes part and has the right now.
+    pub fn may(&self, user: UserId, action: Action) -> bool {
+        !self.deleted && self.roles.get(&user).is_some_and(|role| self.rights.allow(*role, action))
+    }
+
     /// Whether drafts behind such an event must wait until it is in the log before they are checked.
     pub(crate) fn is_changed_by(body: &EventBody) -> bool {
         !matches!(body, EventBody::MessagePosted { .. } | EventBody::MessageDeleted { .. } | EventBody::Void { .. })
@@ -33,6 +39,7 @@ impl Fold {
             EventBody::ParticipantRemoved { user_id } => {
                 self.roles.remove(user_id);
             }
+            EventBody::SettingsChanged { rights } => self.rights.apply(rights),
             EventBody::ConversationDeleted => self.deleted = true,
             _ => {}
         }
@@ -44,8 +51,11 @@ impl Fold {
         }
         let role = self.roles.get(&draft.sender_id).filter(|_| !self.deleted).ok_or(LaneError::NotFound)?;
         let allowed = match draft.rule {
-            Rule::Post => role.may_post(),
-            Rule::DeleteMessageOf(author) => author == draft.sender_id || role.may_manage(),
+            Rule::Post => self.rights.allow(*role, Action::Post),
+            Rule::DeleteMessageOf(author) => {
+                author == draft.sender_id || self.rights.allow(*role, Action::DeleteOthers)
+            }
+            Rule::May(action) => self.rights.allow(*role, action),
             Rule::Control => true,
         };
         if allowed { Ok(()) } else { Err(LaneError::Forbidden) }

@@ -32,7 +32,7 @@ pub use registry::Lanes;
 
 use std::sync::Arc;
 
-use sealpost_schema::{Event, EventBody, EventId, EventRecord, MessageId, Seq, Timestamp, UserId};
+use sealpost_schema::{Action, Event, EventBody, EventId, EventRecord, MessageId, Seq, Timestamp, UserId};
 
 /// An event that has no number yet.
 #[derive(Clone, Debug)]
@@ -51,8 +51,10 @@ pub struct Draft {
 pub enum Rule {
     /// The sender is a participant whose role may post.
     Post,
-    /// The sender is the author of the message (named by user id) or may manage the conversation.
+    /// The sender is the author of the message (named by user id) or may delete others' messages.
     DeleteMessageOf(UserId),
+    /// The sender is a participant whose role has this right.
+    May(Action),
     /// Already decided, in a database transaction.
     Control,
 }

@@ -231,7 +231,8 @@ impl Lanes {
             .ok_or_else(|| LaneError::Corrupt(format!("conversation of kind `{}`", row.kind)))?;
         let roles =
             participants.iter().filter_map(|row| Some((UserId(row.user_id), Role::parse(&row.role)?))).collect();
-        let mut fold = Fold { kind, deleted: row.deleted_at.is_some(), roles };
+        let rights = row.rights_of(kind).map_err(|error| LaneError::Corrupt(format!("rights: {error}")))?;
+        let mut fold = Fold { kind, deleted: row.deleted_at.is_some(), roles, rights };
         let mut known = Known::new(config.max_known, config.known_for());
         let mut head = Seq::default();
         for event in recent.iter().rev() {

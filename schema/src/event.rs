@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ClientMessageId, ConversationId, ConversationKind, EventId, MessageId, Role, Seq, Timestamp, UserId};
+use crate::{
+    ClientMessageId, ConversationId, ConversationKind, EventId, MessageId, RightsChange, Role, Seq, Timestamp, UserId,
+};
 
 /// One numbered change of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +60,11 @@ pub enum EventBody {
         /// Envelope of the new title, bound to this event's id and sender; `None` takes the title away.
         sealed_title: Option<String>,
     },
+    /// What is not named stays as it was.
+    SettingsChanged {
+        #[serde(default, skip_serializing_if = "RightsChange::is_empty")]
+        rights: RightsChange,
+    },
     ConversationDeleted,
     /// A number without content: what stood here was refused by the store (see DESIGN «idempotency»).
     Void {
@@ -76,6 +83,7 @@ impl EventBody {
             Self::ParticipantAdded { .. } => "participant_added",
             Self::ParticipantRemoved { .. } => "participant_removed",
             Self::ConversationChanged { .. } => "conversation_changed",
+            Self::SettingsChanged { .. } => "settings_changed",
             Self::ConversationDeleted => "conversation_deleted",
             Self::Void { .. } => "void",
         }

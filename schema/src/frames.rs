@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ClientMessageId, ConversationId, ConversationKind, EventId, MessageId, NamedRole, Problem, Role, Seq, SessionId,
-    Timestamp, UserId,
+    ClientMessageId, ConversationId, ConversationKind, EventId, MessageId, NamedRole, Problem, RightsChange, Role, Seq,
+    SessionId, Timestamp, UserId,
 };
 
 /// The last seq that a client has seen, for each conversation. Any gateway understands it.
@@ -171,6 +171,17 @@ pub enum ServerFrame {
         sender_id: UserId,
         created_at: Timestamp,
         title: Option<String>,
+    },
+    /// Event: settings changed. What is not named stays as it was.
+    SettingsChanged {
+        conversation_id: ConversationId,
+        seq: Seq,
+        event_id: EventId,
+        sender_id: UserId,
+        created_at: Timestamp,
+        /// The new least role of each action that has one.
+        #[serde(default, skip_serializing_if = "RightsChange::is_empty")]
+        rights: RightsChange,
     },
     /// Event: the conversation is gone. It is the last one.
     ConversationDeleted {

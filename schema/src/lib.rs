@@ -12,6 +12,7 @@ mod frames;
 mod ids;
 mod notice;
 mod problem;
+mod rights;
 mod role;
 
 pub use clock::{Clock, Timestamp};
@@ -22,4 +23,5 @@ pub use frames::{AckLevel, ClientFrame, CloseCode, ConversationHead, Cursor, Ser
 pub use ids::{ClientMessageId, ConversationId, EventId, IdError, MessageId, Seq, SessionId, UserId};
 pub use notice::{ControlNotice, StoredNotice, StoredRange, VoidedEvent};
 pub use problem::{Problem, ProblemKind};
+pub use rights::{Action, LeastRole, Rights, RightsChange};
 pub use role::{ConversationKind, Role};

@@ -34,18 +34,24 @@ impl ConversationKind {
     }
 }
 
-/// A participant's role, weakest first.
+/// A participant's role, weakest first. What each may do is a matter of the conversation: [`Rights`](crate::Rights).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// Reads.
+    /// By default: reads.
     Reader,
-    /// Reads and posts.
+    /// Also posts.
     Member,
     /// Also adds and removes participants, renames, and deletes others' messages.
     Admin,
-    /// Also names admins and deletes the conversation.
+    /// Also names admins and owners, and deletes the conversation.
     Owner,
+}
+
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 impl Role {
@@ -62,11 +68,8 @@ impl Role {
         [Self::Reader, Self::Member, Self::Admin, Self::Owner].into_iter().find(|role| role.as_str() == text)
     }
 
-    pub fn may_post(self) -> bool {
-        self >= Self::Member
-    }
-
-    pub fn may_manage(self) -> bool {
+    /// Admins and owners, whom only owners name and remove.
+    pub fn is_named_by_owners(self) -> bool {
         self >= Self::Admin
     }
 }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use sealpost_schema::{EventBody, EventRecord, RecordError, RecordHead, RecordOutline, Seq};
 
 const V1: &str = include_str!("golden/record.v1.json");
+/// Kinds that came after the first record was written down.
+const LATER: [(&str, &str); 1] = [(include_str!("golden/settings.v1.json"), "settings_changed")];
 
 #[test]
 fn a_record_of_version_1_is_read_and_written_to_the_letter() {
@@ -25,6 +27,15 @@ fn a_record_of_version_1_is_read_and_written_to_the_letter() {
     assert_eq!(kinds, all, "the golden record holds every kind of event");
     let head = RecordHead::peek(V1.as_bytes()).unwrap();
     assert_eq!((head.previous, head.first, head.last), (7, Seq(1), Seq(8)));
+}
+
+#[test]
+fn later_kinds_of_events_are_read_and_written_to_the_letter() {
+    for (golden, kind) in LATER {
+        let record = EventRecord::decode(golden.trim_end().as_bytes()).unwrap();
+        assert_eq!(String::from_utf8(record.encode()).unwrap(), golden.trim_end());
+        assert!(record.events.iter().all(|event| event.body.kind() == kind), "{golden}");
+    }
 }
 
 #[test]

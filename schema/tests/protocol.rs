@@ -48,6 +48,7 @@ fn every_frame_has_an_example_that_is_right_to_the_letter() {
         "pong",
         "ready",
         "resumed",
+        "settings_changed",
         "stored",
         "void",
     ];

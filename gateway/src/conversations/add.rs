@@ -5,11 +5,11 @@ use axum::extract::State;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue::Set, EntityTrait as _, PaginatorTrait as _};
 use sealpost_schema::entities::{participant, user};
-use sealpost_schema::{ConversationId, EventBody, Problem, ProblemKind, Role, Seq, UserId};
+use sealpost_schema::{Action, ConversationId, EventBody, Problem, ProblemKind, Role, Seq, UserId};
 use serde::Deserialize;
 
 use super::ParticipantResponse;
-use super::control::{Change, begin, check_owner_stays, commit, forbidden, load_locked, not_dm, role_of};
+use super::control::{Change, Locked, begin, check_owner_stays, commit, load_locked, not_dm, role_of};
 use crate::auth::Principal;
 use crate::problem::{ApiError, ApiResult, Body, Path};
 use crate::state::App;
@@ -23,7 +23,7 @@ pub struct PutParticipantRequest {
 
 /// Add a participant, or change their role
 ///
-/// Admins may; only owners may name or change admins and owners.
+/// Who may is a setting (`add`, `change_roles`; by default admins); only owners may name or change admins and owners.
 #[utoipa::path(
     put, path = "/conversations/{conversation_id}/participants/{user_id}", tag = "conversations", security(("bearer" = [])),
     params(("conversation_id" = ConversationId, Path), ("user_id" = UserId, Path)),
@@ -48,11 +48,11 @@ pub async fn add_participant(
     Body(request): Body<PutParticipantRequest>,
 ) -> ApiResult<Json<ParticipantResponse>> {
     let transaction = begin(&app).await?;
-    let (_, kind, mine) = load_locked(&transaction, id, principal.user_id).await?;
-    not_dm(kind)?;
-    let role = request.role.unwrap_or(kind.default_role());
+    let locked = load_locked(&transaction, id, principal.user_id).await?;
+    not_dm(locked.kind)?;
+    let role = request.role.unwrap_or(locked.kind.default_role());
     let before = role_of(&transaction, id, user_id).await?;
-    check_rights(mine, role, before)?;
+    check_rights(&locked, role, before)?;
     if before == Some(Role::Owner) && role != Role::Owner {
         check_owner_stays(&transaction, id, user_id).await?;
     }
@@ -96,12 +96,17 @@ pub async fn add_participant(
     Ok(Json(response))
 }
 
-fn check_rights(mine: Role, new: Role, before: Option<Role>) -> ApiResult<()> {
-    if !mine.may_manage() {
-        return Err(forbidden("admins and owners"));
+/// Owners may give every role; the others what is below admin and not above themselves, to those below themselves.
+fn check_rights(caller: &Locked, new: Role, before: Option<Role>) -> ApiResult<()> {
+    caller.check(if before.is_some() { Action::ChangeRoles } else { Action::Add })?;
+    if new.is_named_by_owners() || before.is_some_and(Role::is_named_by_owners) {
+        return caller.check_owner();
     }
-    if mine != Role::Owner && (new.may_manage() || before.is_some_and(Role::may_manage)) {
-        return Err(forbidden("owners"));
+    if caller.role != Role::Owner && (new > caller.role || before.is_some_and(|before| before >= caller.role)) {
+        return Err(ApiError::new(
+            ProblemKind::Forbidden,
+            format!("You are {} here: you can change the roles of those below you, up to your own.", caller.role),
+        ));
     }
     Ok(())
 }

@@ -4,20 +4,36 @@ use sea_orm::{ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, Q
 use sealpost_lane::{Draft, LaneError, Rule};
 use sealpost_schema::entities::{conversation, outbox, participant};
 use sealpost_schema::{
-    ConversationId, ConversationKind, Event, EventBody, EventId, ProblemKind, Role, Timestamp, UserId,
+    Action, ConversationId, ConversationKind, Event, EventBody, EventId, LeastRole, ProblemKind, Rights, Role,
+    Timestamp, UserId,
 };
 
 use crate::problem::{ApiError, ApiResult};
 use crate::state::App;
 pub use crate::transaction::{begin, commit};
 
+/// A conversation for a control change, with the caller's role.
+pub struct Locked {
+    pub row: conversation::Model,
+    pub kind: ConversationKind,
+    pub role: Role,
+    pub rights: Rights,
+}
+
+impl Locked {
+    /// Only owners name, change and remove admins and owners.
+    pub fn check_owner(&self) -> ApiResult<()> {
+        if self.role == Role::Owner { Ok(()) } else { Err(forbidden(LeastRole::Owner)) }
+    }
+
+    pub fn check(&self, action: Action) -> ApiResult<()> {
+        if self.rights.allow(self.role, action) { Ok(()) } else { Err(forbidden(self.rights.least(action))) }
+    }
+}
+
 /// The conversation with the caller's role, locked until the transaction ends: control changes of one conversation come one
 /// after the other.
-pub async fn load_locked(
-    transaction: &DatabaseTransaction,
-    id: ConversationId,
-    user: UserId,
-) -> ApiResult<(conversation::Model, ConversationKind, Role)> {
+pub async fn load_locked(transaction: &DatabaseTransaction, id: ConversationId, user: UserId) -> ApiResult<Locked> {
     let row = conversation::Entity::for_user(user.0)
         .filter(conversation::Column::Id.eq(id.0))
         .lock_exclusive()
@@ -27,7 +43,8 @@ pub async fn load_locked(
         .ok_or_else(|| ApiError::not_found("conversation"))?;
     let kind = ConversationKind::parse(&row.kind).ok_or_else(|| ApiError::internal(&"unknown kind of conversation"))?;
     let role = role_of(transaction, id, user).await?.ok_or_else(|| ApiError::not_found("conversation"))?;
-    Ok((row, kind, role))
+    let rights = row.rights_of(kind).map_err(|error| ApiError::internal(&error))?;
+    Ok(Locked { row, kind, role, rights })
 }
 
 /// The conversation, if this user takes part in it; else 404 for a `what` (a conversation, or something in it).
@@ -57,8 +74,14 @@ pub fn not_dm(kind: ConversationKind) -> ApiResult<()> {
     Ok(())
 }
 
-pub fn forbidden(who: &str) -> ApiError {
-    ApiError::new(ProblemKind::Forbidden, format!("Only {who} of this conversation may do this."))
+pub fn forbidden(least: LeastRole) -> ApiError {
+    let detail = match least {
+        LeastRole::Nobody => {
+            "The settings of this conversation allow this to nobody. Its owners can change them.".to_owned()
+        }
+        _ => format!("Only {} of this conversation may do this.", least.who()),
+    };
+    ApiError::new(ProblemKind::Forbidden, detail)
 }
 
 /// At least one owner must stay.

@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use super::ConversationResponse;
 use super::control::{Change, begin, commit};
-use super::model::load;
+use super::model::load_one;
 use crate::auth::Principal;
 use crate::problem::{ApiError, ApiResult, Body};
 use crate::state::App;
@@ -85,8 +85,8 @@ async fn answer(
     id: ConversationId,
     status: StatusCode,
 ) -> ApiResult<(StatusCode, Json<ConversationResponse>)> {
-    let conversation = load(app, me, Some(id), 1).await?.pop();
-    Ok((status, Json(conversation.ok_or_else(|| ApiError::not_found("conversation"))?)))
+    let conversation = load_one(app, me, id).await?;
+    Ok((status, Json(ConversationResponse { settings: None, ..conversation })))
 }
 
 fn check(request: &mut CreateConversationRequest, me: UserId) -> ApiResult<()> {
@@ -205,6 +205,7 @@ async fn insert(
         created_by: Set(me.0),
         created_at: Set(now),
         deleted_at: Set(None),
+        rights: Set(None),
     };
     conversation::Entity::insert(row)
         .exec_without_returning(transaction)

@@ -3,9 +3,9 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, IntoActiveModel as _};
-use sealpost_schema::{ConversationId, EventBody, Problem, Role};
+use sealpost_schema::{ConversationId, EventBody, Problem};
 
-use super::control::{Change, begin, commit, forbidden, load_locked, not_dm};
+use super::control::{Change, begin, commit, load_locked, not_dm};
 use crate::auth::Principal;
 use crate::problem::{ApiError, ApiResult, Path};
 use crate::state::App;
@@ -31,12 +31,10 @@ pub async fn delete_conversation(
     Path(id): Path<ConversationId>,
 ) -> ApiResult<StatusCode> {
     let transaction = begin(&app).await?;
-    let (row, kind, role) = load_locked(&transaction, id, principal.user_id).await?;
-    not_dm(kind)?;
-    if role != Role::Owner {
-        return Err(forbidden("owners"));
-    }
-    let mut row = row.into_active_model();
+    let locked = load_locked(&transaction, id, principal.user_id).await?;
+    not_dm(locked.kind)?;
+    locked.check_owner()?;
+    let mut row = locked.row.into_active_model();
     row.deleted_at = Set(Some(app.clock.now().millis()));
     row.update(&transaction).await.map_err(|error| ApiError::store(&error))?;
     let change = Change::new(&app, id, principal.user_id, EventBody::ConversationDeleted);

@@ -7,7 +7,7 @@ use sealpost_schema::entities::participant;
 use sealpost_schema::{ConversationId, Problem};
 use serde::Serialize;
 
-use super::model::load;
+use super::model::load_one;
 use super::{ConversationResponse, ParticipantResponse};
 use crate::auth::Principal;
 use crate::problem::{ApiError, ApiResult, Path};
@@ -36,8 +36,7 @@ pub async fn get_conversation(
     principal: Principal,
     Path(id): Path<ConversationId>,
 ) -> ApiResult<Json<GetConversationResponse>> {
-    let conversation = load(&app, principal.user_id, Some(id), 1).await?.pop();
-    let conversation = conversation.ok_or_else(|| ApiError::not_found("conversation"))?;
+    let conversation = load_one(&app, principal.user_id, id).await?;
     let participants = participant::Entity::of(id.0)
         .order_by_asc(participant::Column::UserId)
         .filter(participant::Column::ConversationId.eq(id.0))

@@ -12,7 +12,7 @@ mod get;
 mod list;
 mod model;
 mod remove;
-mod rename;
+mod update;
 
 pub use control::find_visible;
 pub use model::{ConversationResponse, ParticipantResponse};
@@ -25,7 +25,7 @@ use crate::state::App;
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(create::create_conversation, list::list_conversations))
-        .routes(routes!(get::get_conversation, rename::rename_conversation, delete::delete_conversation))
+        .routes(routes!(get::get_conversation, update::update_conversation, delete::delete_conversation))
         .routes(routes!(add::add_participant))
         .routes(routes!(remove::remove_participant))
 }

@@ -6,7 +6,7 @@ use sea_orm::prelude::Uuid;
 use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, Order, Query, SelectStatement};
 use sea_orm::{ColumnTrait as _, Condition, EntityTrait as _, FromQueryResult, QueryFilter as _};
 use sealpost_schema::entities::{conversation, event, participant};
-use sealpost_schema::{ConversationId, ConversationKind, EventId, Role, Seq, Timestamp, UserId};
+use sealpost_schema::{ConversationId, ConversationKind, EventId, RightsChange, Role, Seq, Timestamp, UserId};
 use serde::Serialize;
 
 use crate::messages::MessageResponse;
@@ -35,6 +35,16 @@ pub struct ConversationResponse {
     /// Messages of others after `read_seq`; counted up to 1000.
     pub unread_count: u64,
     pub last_message: Option<MessageResponse>,
+    /// Where one conversation was asked for, or changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settings: Option<SettingsResponse>,
+}
+
+/// How a conversation is set.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct SettingsResponse {
+    /// Every action, with the least role that may do it.
+    pub rights: RightsChange,
 }
 
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
@@ -66,6 +76,7 @@ struct Row {
     title_sender_id: Option<Uuid>,
     created_by: Uuid,
     created_at: i64,
+    rights: Option<String>,
     role: String,
     read_seq: i64,
     head_seq: Option<i64>,
@@ -106,9 +117,18 @@ fn select(user: UserId, only: Option<ConversationId>, limit: u64) -> SelectState
     let unread =
         Query::select().expr(Expr::cust("COUNT(*)")).from_subquery(unread, Alias::new("unread_messages")).to_owned();
     let mut select = Query::select();
-    for column in
-        [C::Id, C::Kind, C::DmKey, C::SealedTitle, C::TitleEventId, C::TitleSenderId, C::CreatedBy, C::CreatedAt]
-    {
+    let columns = [
+        C::Id,
+        C::Kind,
+        C::DmKey,
+        C::SealedTitle,
+        C::TitleEventId,
+        C::TitleSenderId,
+        C::CreatedBy,
+        C::CreatedAt,
+        C::Rights,
+    ];
+    for column in columns {
         select.column((conversation::Entity, column));
     }
     select
@@ -155,6 +175,12 @@ pub async fn load(
     Ok(conversations)
 }
 
+/// One conversation of the caller's, or 404.
+pub async fn load_one(app: &App, user: UserId, id: ConversationId) -> ApiResult<ConversationResponse> {
+    let conversation = load(app, user, Some(id), 1).await?.pop();
+    conversation.ok_or_else(|| ApiError::not_found("conversation"))
+}
+
 async fn last_messages(app: &App, rows: &[Row]) -> ApiResult<HashMap<Uuid, event::Model>> {
     let mut any = Condition::any();
     for row in rows {
@@ -182,9 +208,11 @@ async fn show(app: &App, user: UserId, row: Row, last: Option<event::Model>) -> 
         Some(message) => Some(MessageResponse::open(message, &app.keys).await?),
         None => None,
     };
+    let kind = ConversationKind::parse(&row.kind).ok_or_else(|| ApiError::internal(&"unknown kind of conversation"))?;
+    let rights = conversation::rights(kind, row.rights.as_deref()).map_err(|error| ApiError::internal(&error))?;
     Ok(ConversationResponse {
         id,
-        kind: ConversationKind::parse(&row.kind).ok_or_else(|| ApiError::internal(&"unknown kind of conversation"))?,
+        kind,
         title,
         peer_id: row.dm_key.as_deref().and_then(|key| peer_of(key, user)),
         role: Role::parse(&row.role).ok_or_else(|| ApiError::internal(&"unknown role"))?,
@@ -194,6 +222,7 @@ async fn show(app: &App, user: UserId, row: Row, last: Option<event::Model>) -> 
         read_seq: Seq::from_db(row.read_seq),
         unread_count: u64::try_from(row.unread).unwrap_or(0),
         last_message,
+        settings: Some(SettingsResponse { rights: rights.to_map() }),
     })
 }
 

@@ -4,15 +4,16 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use sea_orm::EntityTrait as _;
 use sealpost_schema::entities::participant;
-use sealpost_schema::{ConversationId, EventBody, Problem, Role, UserId};
+use sealpost_schema::{Action, ConversationId, EventBody, Problem, Role, UserId};
 
-use super::control::{Change, begin, check_owner_stays, commit, forbidden, load_locked, not_dm, role_of};
+use super::control::{Change, begin, check_owner_stays, commit, load_locked, not_dm, role_of};
 use crate::auth::Principal;
 use crate::problem::{ApiError, ApiResult, Path};
 use crate::state::App;
 
 /// Remove a participant, or leave
 ///
+/// Everybody may leave; removing others is a setting (`remove`, by default for admins), and only owners may remove admins and owners.
 /// When this returns, no later message of theirs gets a number, and their connections see nothing after the removal.
 #[utoipa::path(
     delete, path = "/conversations/{conversation_id}/participants/{user_id}", tag = "conversations", security(("bearer" = [])),
@@ -33,15 +34,13 @@ pub async fn remove_participant(
     Path((id, user_id)): Path<(ConversationId, UserId)>,
 ) -> ApiResult<StatusCode> {
     let transaction = begin(&app).await?;
-    let (_, kind, mine) = load_locked(&transaction, id, principal.user_id).await?;
-    not_dm(kind)?;
+    let locked = load_locked(&transaction, id, principal.user_id).await?;
+    not_dm(locked.kind)?;
     let theirs = role_of(&transaction, id, user_id).await?.ok_or_else(|| ApiError::not_found("participant"))?;
     if user_id != principal.user_id {
-        if !mine.may_manage() {
-            return Err(forbidden("admins and owners"));
-        }
-        if theirs.may_manage() && mine != Role::Owner {
-            return Err(forbidden("owners"));
+        locked.check(Action::Remove)?;
+        if theirs.is_named_by_owners() || theirs >= locked.role {
+            locked.check_owner()?;
         }
     }
     if theirs == Role::Owner {

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use sealpost_lane::{Draft, LaneConfig, LaneError, Progress, Rule};
-use sealpost_schema::{EventBody, EventId, Seq, StoredNotice};
+use sealpost_schema::{Action, EventBody, EventId, LeastRole, RightsChange, Seq, StoredNotice, UserId};
 
 use crate::log::Fault;
 use crate::world::{World, name_of};
@@ -406,4 +406,41 @@ async fn numbers_whose_events_are_lost_for_good_are_closed() {
     assert_eq!(names, [(2, "void"), (4, "message_posted"), (5, "message_posted")]);
     let read = one.reader().after(world.conversation, Seq(0), 10).await.unwrap();
     assert_eq!(read.len(), 5, "readers get past it");
+}
+
+/// What a conversation's settings allow counts when the number is given: for an open lane, one in another process that has to catch
+/// up, and one that opens later.
+#[tokio::test]
+async fn a_right_that_was_taken_counts_at_the_next_number() {
+    let world = World::new().await;
+    let (one, other) = (world.lanes(), world.lanes());
+    let by_bob = |name: &str| Draft { sender_id: world.bob, ..world.draft(name) };
+    assert_eq!(one.append(world.conversation, by_bob("a")).await.unwrap_err(), LaneError::Forbidden);
+    let set = |least| Draft {
+        id: EventId::new(),
+        body: EventBody::SettingsChanged { rights: RightsChange::from([(Action::Post, least)]) },
+        rule: Rule::May(Action::ChangeSettings),
+        ..world.draft("settings")
+    };
+    one.append(world.conversation, set(LeastRole::Reader)).await.unwrap();
+    // The other lane is behind until its append fails.
+    other.append(world.conversation, by_bob("b")).await.unwrap();
+    let refused = Draft { sender_id: world.bob, ..set(LeastRole::Nobody) };
+    assert_eq!(other.append(world.conversation, refused).await.unwrap_err(), LaneError::Forbidden);
+    // The draft behind a change is checked after it.
+    let (change, late) = tokio::join!(
+        one.append(world.conversation, set(LeastRole::Owner)),
+        one.append(world.conversation, by_bob("c"))
+    );
+    assert_eq!((change.unwrap().event.seq, late.unwrap_err()), (Seq(3), LaneError::Forbidden));
+    assert!(
+        !world.lanes().fold(world.conversation).await.unwrap().may(world.bob, Action::Post),
+        "a lane that opens now"
+    );
+    // With everything in the store and the log worked off, a lane starts from the row.
+    world.set_rights(r#"{"post":"reader","change_settings":"owner"}"#).await;
+    world.persist(&one, &world.logged()).await;
+    let fold = world.lanes().fold(world.conversation).await.unwrap();
+    assert!(fold.may(world.bob, Action::Post) && !fold.may(world.bob, Action::ChangeSettings));
+    assert!(fold.may(world.ada, Action::ChangeSettings) && !fold.may(UserId::new(), Action::Post));
 }

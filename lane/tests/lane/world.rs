@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use sea_orm::{ActiveValue::Set, ConnectOptions, Database, DatabaseConnection, EntityTrait};
+use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, ConnectOptions, Database, DatabaseConnection, EntityTrait};
 use sealpost_lane::{Appended, Draft, LaneConfig, LaneError, Lanes, Progress, Rule, Waiter};
 use sealpost_schema::entities::{conversation, event, participant};
 use sealpost_schema::{
@@ -51,6 +51,7 @@ impl World {
             created_by: Set(world.ada.0),
             created_at: Set(1),
             deleted_at: Set(None),
+            rights: Set(None),
         };
         conversation::Entity::insert(row).exec_without_returning(&world.db).await.unwrap();
         for (user, role) in [(world.ada, Role::Owner), (world.bob, Role::Reader)] {
@@ -107,6 +108,16 @@ impl World {
         let waiter: Waiter = Box::new(move |progress| sender.try_send(progress).unwrap());
         lanes.submit(self.conversation, draft, waiter).await.unwrap();
         receiver
+    }
+
+    /// Writes the conversation's rights as a control change does.
+    pub async fn set_rights(&self, rights: &str) {
+        let row = conversation::ActiveModel {
+            id: Set(self.conversation.0),
+            rights: Set(Some(rights.to_owned())),
+            ..Default::default()
+        };
+        row.update(&self.db).await.unwrap();
     }
 
     /// What the log holds, by seq. Panics where a number is given to two events.

@@ -4,6 +4,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::Query;
 
 use super::participant;
+use crate::{ConversationKind, Rights, RightsChange};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "conversations")]
@@ -23,12 +24,38 @@ pub struct Model {
     pub created_by: Uuid,
     pub created_at: i64,
     pub deleted_at: Option<i64>,
+    /// What differs from the defaults of the kind: [`RightsChange`] as JSON.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub rights: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+impl Model {
+    /// What was changed of the rights.
+    pub fn rights_change(&self) -> Result<RightsChange, serde_json::Error> {
+        rights_change(self.rights.as_deref())
+    }
+
+    /// The rights as they are now.
+    pub fn rights_of(&self, kind: ConversationKind) -> Result<Rights, serde_json::Error> {
+        rights(kind, self.rights.as_deref())
+    }
+}
+
+fn rights_change(column: Option<&str>) -> Result<RightsChange, serde_json::Error> {
+    column.map_or(Ok(RightsChange::new()), serde_json::from_str)
+}
+
+/// The rights of a conversation of this kind, of which this was changed ([`Model::rights`]).
+pub fn rights(kind: ConversationKind, column: Option<&str>) -> Result<Rights, serde_json::Error> {
+    let mut rights = Rights::of(kind);
+    rights.apply(&rights_change(column)?);
+    Ok(rights)
+}
 
 impl Entity {
     /// Conversations that `user` takes part in and that are not deleted.

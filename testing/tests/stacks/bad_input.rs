@@ -147,6 +147,8 @@ pub async fn hostile_bodies_get_an_answer(stack: &Stack) {
 pub async fn hostile_frames_get_an_error_or_a_close(stack: &Stack) {
     let (ann, bob) = (User::sign_up(stack, 0, "ann").await, User::sign_up(stack, 1, "bob").await);
     let dm = ann.dm(&bob).await;
+    // So that the next frame of each connection answers what it sent.
+    stack.settle().await;
     let frames = [
         Message::text(deep(10_000)),
         Message::text(format!(r#"{{"type":"message","text":{}}}"#, deep(10_000))),

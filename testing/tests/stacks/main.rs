@@ -65,7 +65,9 @@ on_both_stacks! {
     roles:
         each_role_may_do_what_the_table_says
         what_you_may_not_see_is_not_found
-        the_last_owner_stays;
+        the_last_owner_stays
+        rights_are_given_and_taken_for_each_conversation
+        nobody_gives_themselves_a_right;
     bad_input:
         each_mistake_over_rest_has_its_own_problem
         each_mistake_over_the_socket_has_its_own_problem

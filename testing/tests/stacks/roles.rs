@@ -106,3 +106,78 @@ pub async fn the_last_owner_stays(stack: &Stack) {
     let dm = ann.dm(&bob).await;
     ann.remove(&dm, &ann).await.is_problem(422, "invalid");
 }
+
+/// Each action that REST offers, taken from everybody and given to readers.
+pub async fn rights_are_given_and_taken_for_each_conversation(stack: &Stack) {
+    let (ann, bob) = (User::sign_up(stack, 0, "ann").await, User::sign_up(stack, 1, "bob").await);
+    let eve = User::sign_up(stack, 0, "eve").await;
+    let group = ann.group(&[]).await;
+    ann.add(&group, &bob, "reader").await.ok(200);
+    let path = format!("/api/conversations/{group}");
+    let mut to_bob = bob.socket().await;
+    let shown = bob.get(&path).await.ok(200)["conversation"]["settings"]["rights"].clone();
+    assert_eq!(
+        (&shown["post"], &shown["change_settings"], &shown["edit_others"]),
+        (&json!("member"), &json!("admin"), &json!("nobody"))
+    );
+
+    let set = async |least: &str| {
+        let rights = json!({ "post": least, "add": least, "delete_others": least, "remove": least });
+        ann.request("PATCH", &path, json!({ "rights": rights })).await.ok(200)
+    };
+    let theirs = ann.say(&group, "m-1", "ann's").await.ok(201)["message_id"].as_str().unwrap().to_owned();
+    stack.settle().await;
+    assert_eq!(set("reader").await["settings"]["rights"]["post"], "reader");
+    let event = to_bob.wait_for_type("settings_changed").await;
+    assert_eq!(
+        event["rights"],
+        json!({ "post": "reader", "add": "reader", "delete_others": "reader", "remove": "reader" })
+    );
+    bob.say(&group, "b-1", "bob's").await.ok(201);
+    bob.add(&group, &eve, "member").await.is_problem(403, "forbidden");
+    bob.add(&group, &eve, "reader").await.ok(200);
+    bob.remove(&group, &eve).await.is_problem(403, "forbidden");
+    bob.delete(&format!("/api/messages/{theirs}")).await.ok(204);
+
+    set("nobody").await;
+    let theirs = bob.say(&group, "b-2", "still?").await;
+    theirs.is_problem(403, "forbidden");
+    let refused = to_bob.refused(&message(&group, "b-3", "still?")).await;
+    assert_eq!(refused["type"], "urn:sealpost:problem:forbidden", "{refused}");
+    ann.say(&group, "m-2", "not even I").await.is_problem(403, "forbidden");
+    ann.remove(&group, &bob).await.is_problem(403, "forbidden");
+    // The same once more changes nothing, and is no event.
+    stack.settle().await;
+    let head = ann.get(&path).await.ok(200)["conversation"]["head_seq"].clone();
+    set("nobody").await;
+    stack.settle().await;
+    assert_eq!(ann.get(&path).await.ok(200)["conversation"]["head_seq"], head);
+    set("member").await;
+    ann.say(&group, "m-3", "again").await.ok(201);
+}
+
+/// A right above one's own role is out of reach, in both directions.
+pub async fn nobody_gives_themselves_a_right(stack: &Stack) {
+    let (ann, bob) = (User::sign_up(stack, 0, "ann").await, User::sign_up(stack, 1, "bob").await);
+    let group = ann.group(&[&bob]).await;
+    let path = format!("/api/conversations/{group}");
+    let set = async |who: &User, action: &str, least: &str| {
+        who.request("PATCH", &path, json!({ "rights": { action: least } })).await
+    };
+    set(&bob, "post", "reader").await.is_problem(403, "forbidden");
+    ann.add(&group, &bob, "admin").await.ok(200);
+    set(&bob, "edit_others", "admin").await.is_problem(403, "forbidden");
+    set(&bob, "post", "owner").await.is_problem(403, "forbidden");
+    set(&bob, "post", "admin").await.ok(200);
+    set(&ann, "change_settings", "nobody").await.is_problem(422, "invalid");
+    set(&ann, "change_settings", "owner").await.ok(200);
+    set(&bob, "post", "member").await.is_problem(403, "forbidden");
+    set(&ann, "fly", "member").await.is_problem(422, "invalid");
+    // Whatever is set, the title stays unless it is named.
+    let shown = ann.get(&path).await.ok(200)["conversation"].clone();
+    assert_eq!(shown["title"], "A group");
+    let dm = ann.dm(&bob).await;
+    ann.request("PATCH", &format!("/api/conversations/{dm}"), json!({ "rights": { "post": "owner" } }))
+        .await
+        .is_problem(422, "invalid");
+}

@@ -48,6 +48,7 @@ async fn make_conversation(world: &World) -> (ConversationId, UserId) {
         created_by: Set(owner.0),
         created_at: Set(0),
         deleted_at: Set(None),
+        rights: Set(None),
     };
     row.insert(&world.db).await.unwrap();
     let row = participant::ActiveModel {

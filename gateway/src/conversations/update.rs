@@ -1,0 +1,145 @@
+//! `PATCH /conversations/{conversation_id}`
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use sea_orm::{ActiveModelTrait as _, ActiveValue::Set};
+use sealpost_schema::entities::conversation;
+use sealpost_schema::{Action, ConversationId, EventBody, LeastRole, Problem, ProblemKind, RightsChange, Role};
+use sealpost_sealing::ConversationKey;
+use serde::Deserialize;
+
+use super::ConversationResponse;
+use super::control::{Change, Locked, begin, commit, load_locked, not_dm};
+use super::create::check_title;
+use super::model::load_one;
+use crate::auth::Principal;
+use crate::patch::Patch;
+use crate::problem::{ApiError, ApiResult, Body, Path};
+use crate::state::App;
+
+/// What is left out stays as it is.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateConversationRequest {
+    /// The new title, 1 to 200 characters; `null` takes it away.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, max_length = 200)]
+    pub title: Patch<String>,
+    /// The new least role of each action that gets one.
+    #[serde(default)]
+    pub rights: RightsChange,
+}
+
+/// Change the title and the settings of a group or channel
+///
+/// Who may is itself a setting (`change_settings`, by default admins). Nobody can take or give a right that is above their own role; owners
+/// can all.
+#[utoipa::path(
+    patch, path = "/conversations/{conversation_id}", tag = "conversations", security(("bearer" = [])),
+    params(("conversation_id" = ConversationId, Path)),
+    request_body = UpdateConversationRequest,
+    responses(
+        (status = 200, body = ConversationResponse),
+        (status = 400, body = Problem, content_type = "application/problem+json", description = "Not JSON"),
+        (status = 401, body = Problem, content_type = "application/problem+json", description = "No valid token"),
+        (status = 403, body = Problem, content_type = "application/problem+json", description = "Your role does not allow it"),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "No such conversation for you"),
+        (status = 413, body = Problem, content_type = "application/problem+json", description = "Body too large"),
+        (status = 415, body = Problem, content_type = "application/problem+json", description = "Not sent as JSON"),
+        (status = 422, body = Problem, content_type = "application/problem+json", description = "A value that is not allowed, or a dm"),
+        (status = 503, body = Problem, content_type = "application/problem+json", description = "Not available, or recorded and still to take effect"),
+    )
+)]
+pub async fn update_conversation(
+    State(app): State<App>,
+    principal: Principal,
+    Path(id): Path<ConversationId>,
+    Body(request): Body<UpdateConversationRequest>,
+) -> ApiResult<Json<ConversationResponse>> {
+    if let Patch::Set(title) = &request.title {
+        check_title(title)?;
+    }
+    let me = principal.user_id;
+    // Before the transaction: on SQLite it would wait for itself.
+    let key = app.keys.newest(id).await.ok();
+    let transaction = begin(&app).await?;
+    let locked = load_locked(&transaction, id, me).await?;
+    not_dm(locked.kind)?;
+    locked.check(Action::ChangeSettings)?;
+    let mut row = <conversation::ActiveModel as Default>::default();
+    let mut changes = Vec::new();
+    if request.title != Patch::Keep {
+        let change = Change::new(&app, id, me, EventBody::ConversationChanged { sealed_title: None });
+        changes.push(set_title(&app, change, key, &request.title, &mut row)?);
+    }
+    if let Some(body) = set_rights(&locked, request.rights, &mut row)? {
+        changes.push(Change::new(&app, id, me, body));
+    }
+    if !changes.is_empty() {
+        row.id = Set(id.0);
+        row.update(&transaction).await.map_err(|error| ApiError::store(&error))?;
+    }
+    for change in &changes {
+        change.record(&transaction).await?;
+    }
+    commit(transaction).await?;
+    for change in changes {
+        change.publish(&app).await?;
+    }
+    load_one(&app, me, id).await.map(Json)
+}
+
+fn set_title(
+    app: &App,
+    mut change: Change,
+    key: Option<Arc<ConversationKey>>,
+    title: &Patch<String>,
+    row: &mut conversation::ActiveModel,
+) -> ApiResult<Change> {
+    if let Patch::Set(title) = title {
+        let key = key.ok_or_else(|| ApiError::internal(&"the conversation's key is not usable"))?;
+        let sealed =
+            app.keys.seal(&key, change.id, change.sender_id, title).map_err(|error| ApiError::internal(&error))?;
+        change.body = EventBody::ConversationChanged { sealed_title: Some(sealed.clone()) };
+        row.sealed_title = Set(Some(sealed));
+    } else {
+        row.sealed_title = Set(None);
+    }
+    row.title_event_id = Set(Some(change.id.0));
+    row.title_sender_id = Set(Some(change.sender_id.0));
+    Ok(change)
+}
+
+/// The event, if anything changes.
+fn set_rights(
+    locked: &Locked,
+    mut wanted: RightsChange,
+    row: &mut conversation::ActiveModel,
+) -> ApiResult<Option<EventBody>> {
+    wanted.retain(|action, least| locked.rights.least(*action) != *least);
+    for (action, least) in &wanted {
+        check_right(locked, *action, *least)?;
+    }
+    if wanted.is_empty() {
+        return Ok(None);
+    }
+    let mut all = locked.row.rights_change().map_err(|error| ApiError::internal(&error))?;
+    all.extend(&wanted);
+    let text = serde_json::to_string(&all).map_err(|error| ApiError::internal(&error))?;
+    row.rights = Set(Some(text));
+    Ok(Some(EventBody::SettingsChanged { rights: wanted }))
+}
+
+fn check_right(locked: &Locked, action: Action, least: LeastRole) -> ApiResult<()> {
+    if action == Action::ChangeSettings && least == LeastRole::Nobody {
+        return Err(ApiError::invalid("If nobody may change the settings, they stay for ever. Use `owner`."));
+    }
+    let reaches = |least: LeastRole| locked.role == Role::Owner || least.allows(locked.role);
+    if reaches(locked.rights.least(action)) && reaches(least) {
+        return Ok(());
+    }
+    let detail = format!("You are {} here: rights above your role are for those who have it to change.", locked.role);
+    Err(ApiError::new(ProblemKind::Forbidden, detail))
+}
