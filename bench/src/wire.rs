@@ -264,7 +264,8 @@ mod tests {
             request_id: None,
             retry_after: None,
         };
-        let text = json(&ServerFrame::Error { problem, client_message_id: Some(client_id()) });
+        let text =
+            json(&ServerFrame::Error { problem, client_message_id: Some(client_id()), client_operation_id: None });
         let expected = Frame::Error {
             client_message_id: Some("ab12-17"),
             problem: "A value is not allowed: `text` is \"empty\"".to_owned(),

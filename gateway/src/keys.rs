@@ -7,8 +7,8 @@ use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder,
 };
 use sealpost_schema::entities::conversation_key;
-use sealpost_schema::{Clock, ConversationId, Event, EventBody, EventId, UserId};
-use sealpost_sealing::{Binding, ConversationKey, Envelope, KeyRing, OpenError, SealError, Suite};
+use sealpost_schema::{Clock, ConversationId, Event, EventBody, EventId, MessageId, UserId};
+use sealpost_sealing::{Binding, ConversationKey, Envelope, HashKey, KeyRing, OpenError, SealError, Suite};
 use zeroize::Zeroizing;
 
 /// Opens and seals for this process.
@@ -24,7 +24,8 @@ pub struct ConversationKeys {
 /// as all the rest of showing them. Each is taken once.
 #[derive(Default)]
 struct Fresh {
-    texts: HashMap<EventId, String>,
+    /// With the message that each is a text of.
+    texts: HashMap<EventId, (MessageId, String)>,
     order: VecDeque<EventId>,
 }
 
@@ -148,10 +149,10 @@ impl ConversationKeys {
         key.open(&of_user(user), sealed).map_err(KeyError::Open)
     }
 
-    /// Remembers the text of an event that is about to be shown.
-    pub fn remember(&self, event: EventId, text: String) {
+    /// Remembers the text of an event that is about to be shown, and which message it is of.
+    pub fn remember(&self, event: EventId, message: MessageId, text: String) {
         let mut fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
-        fresh.texts.insert(event, text);
+        fresh.texts.insert(event, (message, text));
         fresh.order.push_back(event);
         while fresh.order.len() > MAX_FRESH {
             if let Some(oldest) = fresh.order.pop_front() {
@@ -162,7 +163,19 @@ impl ConversationKeys {
 
     /// The text of an event that was sealed here a moment ago, once.
     pub fn recall(&self, event: EventId) -> Option<String> {
-        self.fresh.lock().unwrap_or_else(PoisonError::into_inner).texts.remove(&event)
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner).texts.remove(&event).map(|(_, text)| text)
+    }
+
+    /// Forgets the texts of a message that was deleted.
+    pub fn forget_texts(&self, message: MessageId) {
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner).texts.retain(|_, (of, _)| *of != message);
+    }
+
+    /// The key that hashes values of this conversation for a purpose: always of the first generation, so that they stay comparable.
+    pub async fn hash_key(&self, conversation: ConversationId, purpose: &str) -> Result<HashKey, KeyError> {
+        self.load(conversation, 1).await?;
+        let key = self.lock().keys.get(&(conversation, 1)).cloned().ok_or(KeyError::Missing)?;
+        Ok(key.hash_key(purpose))
     }
 
     /// Opens with a key from memory; `None` if it is not there (then [`prepare`](Self::prepare) and try again).
@@ -204,7 +217,10 @@ impl ConversationKeys {
 
     /// Brings the key of an envelope into memory.
     pub async fn prepare(&self, conversation: ConversationId, sealed: &str) -> Result<(), KeyError> {
-        let generation = Envelope::parse(sealed).map_err(KeyError::Open)?.generation;
+        self.load(conversation, Envelope::parse(sealed).map_err(KeyError::Open)?.generation).await
+    }
+
+    async fn load(&self, conversation: ConversationId, generation: u32) -> Result<(), KeyError> {
         if self.lock().keys.contains_key(&(conversation, generation)) {
             return Ok(());
         }
@@ -285,9 +301,8 @@ impl ConversationKeys {
 /// The envelope that an event carries, if it carries one that is not empty.
 pub fn sealed_of(event: &Event) -> Option<&str> {
     let sealed = match &event.body {
-        EventBody::MessagePosted { sealed, .. } => sealed.as_str(),
         EventBody::ConversationChanged { sealed_title } => sealed_title.as_deref()?,
-        _ => return None,
+        other => other.content()?,
     };
     (!sealed.is_empty()).then_some(sealed)
 }

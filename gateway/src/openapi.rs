@@ -28,7 +28,7 @@ use crate::{admin, auth, conversations, mail, messages, profiles, second_factor,
         (name = "auth", description = "Sign up, sign in, sessions"),
         (name = "users", description = "Find people, and your own profile"),
         (name = "conversations", description = "Conversations and their participants"),
-        (name = "messages", description = "Send, read, delete"),
+        (name = "messages", description = "Send, read, edit, delete, react, pin"),
         (name = "service accounts", description = "Accounts of programs, and their API tokens"),
         (name = "admin", description = "For those who administer this server"),
     )

@@ -26,6 +26,14 @@ impl ApiError {
         Self::new(ProblemKind::NotFound, format!("There is no such {what}, or you may not see it."))
     }
 
+    /// There is nothing left to change.
+    pub fn message_deleted() -> Self {
+        Self::new(
+            ProblemKind::MessageDeleted,
+            "The message is deleted: there is nothing left to change. Send a new one.",
+        )
+    }
+
     pub fn invalid(detail: impl Into<String>) -> Self {
         Self::new(ProblemKind::Invalid, detail)
     }
@@ -55,6 +63,7 @@ impl ApiError {
                 ProblemKind::Forbidden,
                 "Your role in this conversation does not allow this. Ask one of its admins.",
             ),
+            LaneError::Deleted => Self::message_deleted(),
             LaneError::OutcomeUnknown => Self::new(
                 ProblemKind::OutcomeUnknown,
                 "The event log gave no answer in time. Send the same client_message_id again with \"retry\": true: it will not appear twice.",

@@ -9,6 +9,9 @@ pub enum LaneError {
     /// The sender's role does not allow it.
     #[error("the sender's role does not allow this")]
     Forbidden,
+    /// The message that was to be changed is deleted.
+    #[error("the message is deleted")]
+    Deleted,
     /// The log gave no answer in time: the event may be there now, later or never. Repeat with the same ids.
     #[error("the event log gave no answer in time")]
     OutcomeUnknown,

@@ -25,7 +25,7 @@ impl Fold {
 
     /// Whether drafts behind such an event must wait until it is in the log before they are checked.
     pub(crate) fn is_changed_by(body: &EventBody) -> bool {
-        !matches!(body, EventBody::MessagePosted { .. } | EventBody::MessageDeleted { .. } | EventBody::Void { .. })
+        !matches!(body, EventBody::MessagePosted { .. } | EventBody::Void { .. }) && body.target().is_none()
     }
 
     pub(crate) fn apply(&mut self, event: &Event) {
@@ -52,6 +52,10 @@ impl Fold {
         let role = self.roles.get(&draft.sender_id).filter(|_| !self.deleted).ok_or(LaneError::NotFound)?;
         let allowed = match draft.rule {
             Rule::Post => self.rights.allow(*role, Action::Post),
+            Rule::EditMessageOf(author) => {
+                let of_own = author == draft.sender_id && self.rights.allow(*role, Action::Post);
+                of_own || self.rights.allow(*role, Action::EditOthers)
+            }
             Rule::DeleteMessageOf(author) => {
                 author == draft.sender_id || self.rights.allow(*role, Action::DeleteOthers)
             }

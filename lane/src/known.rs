@@ -57,6 +57,11 @@ impl Known {
         self.seqs.remove(&Key::of(id, sender, body));
     }
 
+    /// Whether this event, which is no message, was appended lately.
+    pub fn has(&self, id: EventId) -> bool {
+        self.seqs.contains_key(&Key::Event(id))
+    }
+
     /// The seq of the event that this draft would repeat.
     pub fn find(&self, id: EventId, sender: UserId, body: &EventBody) -> Option<Seq> {
         if self.seqs.is_empty() {

@@ -51,6 +51,8 @@ pub struct Draft {
 pub enum Rule {
     /// The sender is a participant whose role may post.
     Post,
+    /// The sender is the author of the message (named by user id) and still may post, or may edit others' messages.
+    EditMessageOf(UserId),
     /// The sender is the author of the message (named by user id) or may delete others' messages.
     DeleteMessageOf(UserId),
     /// The sender is a participant whose role has this right.

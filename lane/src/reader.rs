@@ -10,7 +10,7 @@ use sea_orm::{
 };
 use sealpost_bus::{EventLog, LogError, Position, Subject};
 use sealpost_schema::entities::event;
-use sealpost_schema::{ConversationId, Event, EventBody, EventId, EventRecord, MessageId, Seq, chat_subject};
+use sealpost_schema::{ConversationId, Event, EventBody, EventId, EventRecord, MessageId, Seq, chat_subject, redact};
 
 use crate::{Draft, LaneError};
 
@@ -299,12 +299,15 @@ impl Reader {
 
 /// The run `after + 1, after + 2, …` of `events`.
 fn contiguous(events: BTreeMap<Seq, Arc<Event>>, after: Seq, limit: usize) -> Vec<Arc<Event>> {
-    events
+    let mut run: Vec<_> = events
         .into_values()
         .skip_while(|event| event.seq <= after)
         .zip(after.0 + 1..)
         .take_while(|(event, seq)| event.seq.0 == *seq)
         .map(|(event, _)| event)
         .take(limit)
-        .collect()
+        .collect();
+    // The store may not have done yet what a deletion among them says.
+    redact(&mut run);
+    run
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use sealpost_schema::{Event, MessageId, Seq, StoredRange};
+use sealpost_schema::{Event, EventBody, MessageId, Seq, StoredRange};
 use tokio::time::Instant;
 
 use crate::{Progress, Waiter};
@@ -78,6 +78,17 @@ impl Unstored {
 
     pub fn voided(&mut self, seq: Seq, original_id: MessageId, original_seq: Seq) {
         self.finish(seq, Progress::Voided { original_id, original_seq });
+    }
+
+    /// A deletion: what is kept for it of the message, its edits and its reactions goes. Were they lost by the log now, they would be
+    /// appended again without their content.
+    pub fn destroy_content(&mut self, deletion: &Event) {
+        let (EventBody::MessageDeleted { .. }, Some(message)) = (&deletion.body, deletion.body.target()) else {
+            return;
+        };
+        for entry in self.entries.values_mut().filter(|entry| entry.event.is_about(message)) {
+            entry.event = Arc::new(entry.event.without_content());
+        }
     }
 
     /// Takes an event out that got another number; its waiter comes along.

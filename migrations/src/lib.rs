@@ -10,6 +10,7 @@ mod m20261121_000012_service_accounts;
 mod m20261121_000030_profiles;
 mod m20261121_000031_mail;
 mod m20261121_000032_second_factor;
+mod m20261121_000050_changes;
 mod m20261121_000060_rights;
 
 use sea_orm_migration::prelude::*;
@@ -28,6 +29,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000030_profiles::Migration),
             Box::new(m20261121_000031_mail::Migration),
             Box::new(m20261121_000032_second_factor::Migration),
+            Box::new(m20261121_000050_changes::Migration),
             Box::new(m20261121_000060_rights::Migration),
         ]
     }

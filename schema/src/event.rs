@@ -9,7 +9,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ClientMessageId, ConversationId, ConversationKind, EventId, MessageId, RightsChange, Role, Seq, Timestamp, UserId,
+    ClientMessageId, ConversationId, ConversationKind, EventId, MessageId, ReactionHash, RightsChange, Role, Seq,
+    Timestamp, UserId,
 };
 
 /// One numbered change of a conversation.
@@ -45,7 +46,38 @@ pub enum EventBody {
         /// Envelope of the text (see the `sealing` crate).
         sealed: String,
     },
+    /// Another text for a message. Of several the one with the highest seq counts, in whatever order they are read.
+    MessageEdited {
+        message_id: MessageId,
+        message_seq: Seq,
+        /// Envelope of the new text, bound to this event's id and sender.
+        sealed: String,
+    },
+    /// Destroys the content of a message, of its edits and of its reactions.
     MessageDeleted {
+        message_id: MessageId,
+        message_seq: Seq,
+    },
+    /// Of a user's additions and removals of one emoji the one with the highest seq counts.
+    ReactionAdded {
+        message_id: MessageId,
+        message_seq: Seq,
+        reaction: ReactionHash,
+        /// Envelope of the emoji, bound to this event's id and sender.
+        sealed: String,
+    },
+    ReactionRemoved {
+        message_id: MessageId,
+        message_seq: Seq,
+        reaction: ReactionHash,
+        /// As in `reaction_added`, for those who did not see that.
+        sealed: String,
+    },
+    MessagePinned {
+        message_id: MessageId,
+        message_seq: Seq,
+    },
+    MessageUnpinned {
         message_id: MessageId,
         message_seq: Seq,
     },
@@ -79,13 +111,86 @@ impl EventBody {
         match self {
             Self::ConversationCreated { .. } => "conversation_created",
             Self::MessagePosted { .. } => "message_posted",
+            Self::MessageEdited { .. } => "message_edited",
             Self::MessageDeleted { .. } => "message_deleted",
+            Self::ReactionAdded { .. } => "reaction_added",
+            Self::ReactionRemoved { .. } => "reaction_removed",
+            Self::MessagePinned { .. } => "message_pinned",
+            Self::MessageUnpinned { .. } => "message_unpinned",
             Self::ParticipantAdded { .. } => "participant_added",
             Self::ParticipantRemoved { .. } => "participant_removed",
             Self::ConversationChanged { .. } => "conversation_changed",
             Self::SettingsChanged { .. } => "settings_changed",
             Self::ConversationDeleted => "conversation_deleted",
             Self::Void { .. } => "void",
+        }
+    }
+
+    /// The message that this changes.
+    pub fn target(&self) -> Option<MessageId> {
+        match self {
+            Self::MessageEdited { message_id, .. }
+            | Self::MessageDeleted { message_id, .. }
+            | Self::ReactionAdded { message_id, .. }
+            | Self::ReactionRemoved { message_id, .. }
+            | Self::MessagePinned { message_id, .. }
+            | Self::MessageUnpinned { message_id, .. } => Some(*message_id),
+            _ => None,
+        }
+    }
+
+    /// The envelope that goes when the message is deleted. Empty: it is gone.
+    pub fn content(&self) -> Option<&str> {
+        match self {
+            Self::MessagePosted { sealed, .. }
+            | Self::MessageEdited { sealed, .. }
+            | Self::ReactionAdded { sealed, .. }
+            | Self::ReactionRemoved { sealed, .. } => Some(sealed),
+            _ => None,
+        }
+    }
+
+    /// Puts another envelope in the place of [`content`](Self::content); nothing happens if there is none.
+    pub fn set_content(&mut self, envelope: String) {
+        if let Self::MessagePosted { sealed, .. }
+        | Self::MessageEdited { sealed, .. }
+        | Self::ReactionAdded { sealed, .. }
+        | Self::ReactionRemoved { sealed, .. } = self
+        {
+            *sealed = envelope;
+        }
+    }
+}
+
+impl Event {
+    /// Whether this holds content of the message: it is the message, or changes it.
+    pub fn is_about(&self, message: MessageId) -> bool {
+        self.body.target().map_or(self.id == EventId::from(message), |target| target == message)
+    }
+
+    /// The same without its content.
+    #[must_use]
+    pub fn without_content(&self) -> Self {
+        let mut bare = self.clone();
+        bare.body.set_content(String::new());
+        bare
+    }
+}
+
+/// Takes the content out of the events about messages that are deleted among them: whoever reads them late learns nothing of those.
+pub fn redact(events: &mut [Arc<Event>]) {
+    let deleted: Vec<MessageId> = events
+        .iter()
+        .filter(|event| matches!(event.body, EventBody::MessageDeleted { .. }))
+        .filter_map(|event| event.body.target())
+        .collect();
+    if deleted.is_empty() {
+        return;
+    }
+    for event in events {
+        let is_about = |event: &Event| deleted.iter().any(|message| event.is_about(*message));
+        if event.body.content().is_some_and(|sealed| !sealed.is_empty()) && is_about(event) {
+            *event = Arc::new(event.without_content());
         }
     }
 }

@@ -58,6 +58,42 @@ pub enum ClientFrame {
         #[schema(value_type = BTreeMap<String, u64>)]
         cursor: Cursor,
     },
+    /// Gives a message another text. Answered by `change_ack`, or by `error`, with the same `client_operation_id`.
+    MessageEdit {
+        conversation_id: ConversationId,
+        message_id: MessageId,
+        text: String,
+        /// The client's own name for this frame, for its answer.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        client_operation_id: Option<ClientMessageId>,
+    },
+    /// Deletes a message for everybody. Answered as `message_edit`.
+    MessageDelete {
+        conversation_id: ConversationId,
+        message_id: MessageId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        client_operation_id: Option<ClientMessageId>,
+    },
+    /// Adds a reaction to a message, or takes one's own away. Answered as `message_edit`.
+    Reaction {
+        conversation_id: ConversationId,
+        message_id: MessageId,
+        /// One emoji, or `:name:`.
+        emoji: String,
+        #[serde(default)]
+        remove: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        client_operation_id: Option<ClientMessageId>,
+    },
+    /// Pins a message, or unpins it. Answered as `message_edit`.
+    MessagePin {
+        conversation_id: ConversationId,
+        message_id: MessageId,
+        #[serde(default)]
+        remove: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        client_operation_id: Option<ClientMessageId>,
+    },
     /// «I have read up to here.» Watermarks only rise.
     MessageRead { conversation_id: ConversationId, seq: Seq },
 }
@@ -101,6 +137,20 @@ pub enum ServerFrame {
     },
     /// A message that was acknowledged as `accepted` is now committed in the store.
     Stored { client_message_id: ClientMessageId, conversation_id: ConversationId, message_id: MessageId, seq: Seq },
+    /// The answer to a change of a message.
+    ChangeAck {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        client_operation_id: Option<ClientMessageId>,
+        conversation_id: ConversationId,
+        message_id: MessageId,
+        /// False: everything was as asked for already, and there is no event.
+        changed: bool,
+        /// Of the event that made it so, as far as that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seq: Option<Seq>,
+        /// The store has committed it. False: it is accepted, and will be.
+        stored: bool,
+    },
     /// All that was missed has been sent; live events follow.
     Resumed { conversations: u64, events: u64 },
     /// Too much was missed in this conversation: events from `from_seq` to `to_seq` are not sent here. Read them over REST
@@ -111,6 +161,8 @@ pub enum ServerFrame {
         problem: Problem,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         client_message_id: Option<ClientMessageId>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        client_operation_id: Option<ClientMessageId>,
     },
     /// Event: the conversation was created; `sender_id` made it.
     ConversationCreated {
@@ -133,6 +185,44 @@ pub enum ServerFrame {
         text: Option<String>,
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         unreadable: bool,
+    },
+    /// Event: a message has another text. `text` is `null` if the message was deleted since, or the edit cannot be opened.
+    MessageEdited {
+        conversation_id: ConversationId,
+        /// The message's `edited_seq` from now on.
+        seq: Seq,
+        event_id: EventId,
+        sender_id: UserId,
+        /// The message's `edited_at` from now on.
+        created_at: Timestamp,
+        message_id: MessageId,
+        message_seq: Seq,
+        text: Option<String>,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        unreadable: bool,
+    },
+    /// Event: somebody added a reaction or took one away. `emoji` is `null` if the message was deleted since.
+    Reaction {
+        conversation_id: ConversationId,
+        seq: Seq,
+        event_id: EventId,
+        sender_id: UserId,
+        created_at: Timestamp,
+        message_id: MessageId,
+        message_seq: Seq,
+        emoji: Option<String>,
+        added: bool,
+    },
+    /// Event: a message was pinned, or unpinned.
+    MessagePinned {
+        conversation_id: ConversationId,
+        seq: Seq,
+        event_id: EventId,
+        sender_id: UserId,
+        created_at: Timestamp,
+        message_id: MessageId,
+        message_seq: Seq,
+        pinned: bool,
     },
     /// Event: a message was deleted.
     MessageDeleted {

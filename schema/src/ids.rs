@@ -84,6 +84,23 @@ impl From<MessageId> for EventId {
     }
 }
 
+impl MessageId {
+    /// The id of the event that deletes this message: the message's, with another version digit, so that it is fixed and unique. One
+    /// deletion per message, however often and through however many gateways it is asked for.
+    pub fn deletion_id(self) -> EventId {
+        let mut bytes = *self.0.as_bytes();
+        // UUID version 8: «custom».
+        bytes[6] = (bytes[6] & 0x0f) | 0x80;
+        EventId(Uuid::from_bytes(bytes))
+    }
+}
+
+/// Stands for an emoji where no plaintext may be: a keyed hash of it under a key of the conversation, so that the same emoji has the same
+/// hash there and nobody without the key knows which. Written as a UUID, which is a handy form of 16 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ReactionHash(pub Uuid);
+
 /// The number of an event in its conversation: 1, 2, 3 … without gaps. 0 stands for «before the first».
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema,

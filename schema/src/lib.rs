@@ -18,9 +18,10 @@ mod role;
 pub use clock::{Clock, Timestamp};
 pub use event::{
     Event, EventBody, EventRecord, NamedRole, RecordError, RecordHead, RecordOutline, chat_subject, live_subject,
+    redact,
 };
 pub use frames::{AckLevel, ClientFrame, CloseCode, ConversationHead, Cursor, ServerFrame};
-pub use ids::{ClientMessageId, ConversationId, EventId, IdError, MessageId, Seq, SessionId, UserId};
+pub use ids::{ClientMessageId, ConversationId, EventId, IdError, MessageId, ReactionHash, Seq, SessionId, UserId};
 pub use notice::{ControlNotice, StoredNotice, StoredRange, VoidedEvent};
 pub use problem::{Problem, ProblemKind};
 pub use rights::{Action, LeastRole, Rights, RightsChange};

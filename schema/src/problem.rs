@@ -81,6 +81,10 @@ catalogue! {
     UsernameTaken = "urn:sealpost:problem:username-taken", 409, "The user name is taken";
     /// The same client message id came with another text.
     ClientMessageIdReused = "urn:sealpost:problem:client-message-id-reused", 409, "The client message id was used for another message";
+    /// It had been deleted when the change would have got its number.
+    MessageDeleted = "urn:sealpost:problem:message-deleted", 409, "The message is deleted";
+    TooManyReactions = "urn:sealpost:problem:too-many-reactions", 409, "Too many different reactions";
+    TooManyPins = "urn:sealpost:problem:too-many-pins", 409, "Too many pinned messages";
     LastOwner = "urn:sealpost:problem:last-owner", 409, "The last owner cannot go";
     EmptyText = "urn:sealpost:problem:empty-text", 422, "The text is empty";
     TextTooLong = "urn:sealpost:problem:text-too-long", 422, "The text is too long";

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, EntityTrait, Schema, Statement};
 use sealpost_schema::entities::{
     api_token, audit, avatar, conversation, conversation_key, event, invitation, mail_token, outbox, participant,
-    recovery_code, session, totp, user, waiting_sign_in,
+    reaction, recovery_code, session, totp, user, waiting_sign_in,
 };
 
 /// One line for each column.
@@ -50,6 +50,7 @@ async fn create_from_entities(db: &DatabaseConnection) {
     create(db, avatar::Entity).await;
     create(db, mail_token::Entity).await;
     create(db, totp::Entity).await;
+    create(db, reaction::Entity).await;
     create(db, recovery_code::Entity).await;
     create(db, waiting_sign_in::Entity).await;
 }

@@ -3,11 +3,13 @@
 
 use std::sync::Arc;
 
-use sealpost_schema::{EventBody, EventRecord, RecordError, RecordHead, RecordOutline, Seq};
+use sealpost_schema::{EventBody, EventId, EventRecord, RecordError, RecordHead, RecordOutline, Seq, redact};
 
 const V1: &str = include_str!("golden/record.v1.json");
 /// Kinds that came after the first record was written down.
 const LATER: [(&str, &str); 1] = [(include_str!("golden/settings.v1.json"), "settings_changed")];
+/// Changes of messages.
+const CHANGES: &str = include_str!("golden/record.v1.changes.json");
 
 #[test]
 fn a_record_of_version_1_is_read_and_written_to_the_letter() {
@@ -36,6 +38,32 @@ fn later_kinds_of_events_are_read_and_written_to_the_letter() {
         assert_eq!(String::from_utf8(record.encode()).unwrap(), golden.trim_end());
         assert!(record.events.iter().all(|event| event.body.kind() == kind), "{golden}");
     }
+}
+
+#[test]
+fn changes_of_messages_are_read_and_written_to_the_letter() {
+    let record = EventRecord::decode(CHANGES.trim_end().as_bytes()).unwrap();
+    assert_eq!(String::from_utf8(record.encode()).unwrap(), CHANGES.trim_end());
+    let kinds: Vec<_> = record.events.iter().map(|event| event.body.kind()).collect();
+    assert_eq!(kinds, ["message_edited", "reaction_added", "reaction_removed", "message_pinned", "message_unpinned"]);
+    assert!(record.events.iter().all(|event| event.body.target().is_some()));
+}
+
+#[test]
+fn a_deletion_takes_the_content_of_what_is_read_with_it() {
+    let first = EventRecord::decode(V1.trim_end().as_bytes()).unwrap().events;
+    let mut events = [&first[..2], &EventRecord::decode(CHANGES.trim_end().as_bytes()).unwrap().events[..]].concat();
+    let whole = events.clone();
+    redact(&mut events);
+    assert_eq!(events, whole, "nothing is deleted among them");
+    events.push(Arc::clone(&first[2]));
+    redact(&mut events);
+    assert_eq!(first[2].body.target().map(EventId::from), Some(first[1].id));
+    assert!(events.iter().all(|event| event.body.content().is_none_or(str::is_empty)), "{events:?}");
+    assert_eq!(
+        events.iter().map(|event| event.id).collect::<Vec<_>>()[..7],
+        whole.iter().map(|event| event.id).collect::<Vec<_>>()
+    );
 }
 
 #[test]

@@ -33,8 +33,22 @@ fn every_frame_has_an_example_that_is_right_to_the_letter() {
         assert!(name.is_some() || other.is_some(), "not a frame: {example}");
     }
     let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
-    assert_eq!(client, names(&["authenticate", "message", "message_read", "ping", "resume"]));
+    assert_eq!(
+        client,
+        names(&[
+            "authenticate",
+            "message",
+            "message_delete",
+            "message_edit",
+            "message_pin",
+            "message_read",
+            "ping",
+            "reaction",
+            "resume"
+        ])
+    );
     let all = [
+        "change_ack",
         "conversation_changed",
         "conversation_created",
         "conversation_deleted",
@@ -43,9 +57,12 @@ fn every_frame_has_an_example_that_is_right_to_the_letter() {
         "message",
         "message_ack",
         "message_deleted",
+        "message_edited",
+        "message_pinned",
         "participant_added",
         "participant_removed",
         "pong",
+        "reaction",
         "ready",
         "resumed",
         "settings_changed",

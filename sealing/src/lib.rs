@@ -52,6 +52,7 @@ mod error;
 mod fernet_key;
 mod header;
 mod key_ring;
+mod keyed_hash;
 mod suite;
 
 pub use conversation_key::ConversationKey;
@@ -59,6 +60,7 @@ pub use envelope::{Envelope, MAX_ENVELOPE_BYTES, MAX_PLAINTEXT_BYTES};
 pub use error::{KeyRingError, OpenError, SealError};
 pub use header::Binding;
 pub use key_ring::KeyRing;
+pub use keyed_hash::{HashKey, KEYED_HASH_BYTES};
 pub use suite::Suite;
 
 /// The format version that this release writes: the first field of envelopes and wrapped keys, and a byte of each

@@ -184,7 +184,11 @@ fn report(id: Uuid, error: &LaneError) {
         LaneError::Unavailable(_) | LaneError::OutcomeUnknown => {
             tracing::warn!(outbox = %id, %error, "a control change could not be brought into the log; trying again");
         }
-        LaneError::NotFound | LaneError::Forbidden | LaneError::Refused(_) | LaneError::Corrupt(_) => {
+        LaneError::NotFound
+        | LaneError::Forbidden
+        | LaneError::Deleted
+        | LaneError::Refused(_)
+        | LaneError::Corrupt(_) => {
             tracing::error!(outbox = %id, %error, "a control change is refused by its lane, and stays in the outbox");
         }
     }

@@ -16,7 +16,7 @@ use crate::problem::{ApiError, ApiResult};
 pub enum Scope {
     /// See conversations, messages and users; get live events; set read watermarks.
     Read,
-    /// Send messages, and delete own ones.
+    /// Send, edit and delete messages, react to them, pin them: as far as the account's role allows.
     Send,
     /// Create, rename and delete conversations, add and remove participants: as far as the account's role allows.
     Manage,
@@ -76,8 +76,10 @@ impl Grant {
         let segments: Vec<_> = path.strip_prefix('/').unwrap_or_default().split('/').collect();
         let (scope, conversation) = match (method.as_str(), segments.as_slice()) {
             ("GET" | "HEAD", ["auth", "me"] | ["users" | "conversations"] | ["users", _]) => (Scope::Read, None),
-            ("GET" | "HEAD", ["messages", _]) => (Scope::Read, Some(None)),
-            ("DELETE", ["messages", _]) => (Scope::Send, Some(None)),
+            ("GET" | "HEAD", ["messages", _] | ["messages", _, "edits" | "reactions"]) => (Scope::Read, Some(None)),
+            ("PUT" | "DELETE", ["messages", _] | ["messages", _, "pin"])
+            | ("POST", ["messages", _, "reactions"])
+            | ("DELETE", ["messages", _, "reactions", _]) => (Scope::Send, Some(None)),
             ("GET" | "HEAD", ["conversations", id, ..]) | ("PUT", ["conversations", id, "read"]) => {
                 (Scope::Read, Some(id.parse().ok()))
             }
@@ -142,6 +144,13 @@ mod tests {
             (&put, format!("/api/conversations/{id}/read"), Scope::Read),
             (&post, format!("/api/conversations/{id}/messages"), Scope::Send),
             (&delete, "/api/messages/x".to_owned(), Scope::Send),
+            (&put, "/api/messages/x".to_owned(), Scope::Send),
+            (&get, "/api/messages/x/edits".to_owned(), Scope::Read),
+            (&get, "/api/messages/x/reactions".to_owned(), Scope::Read),
+            (&post, "/api/messages/x/reactions".to_owned(), Scope::Send),
+            (&delete, "/api/messages/x/reactions/y".to_owned(), Scope::Send),
+            (&put, "/api/messages/x/pin".to_owned(), Scope::Send),
+            (&get, format!("/api/conversations/{id}/pins"), Scope::Read),
             (&post, "/api/conversations".to_owned(), Scope::Manage),
             (&put, format!("/api/conversations/{id}/participants/x"), Scope::Manage),
             (&delete, format!("/api/conversations/{id}"), Scope::Manage),

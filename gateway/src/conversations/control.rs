@@ -58,6 +58,17 @@ pub async fn find_visible(
     row.map_err(|error| ApiError::store(&error))?.ok_or_else(|| ApiError::not_found(what))
 }
 
+/// Whether the settings allow this to the user's role, for what no lane decides.
+pub async fn check_right(app: &App, user: UserId, id: ConversationId, action: Action) -> ApiResult<()> {
+    let row = find_visible(app, user, id, "conversation").await?;
+    let kind = ConversationKind::parse(&row.kind).ok_or_else(|| ApiError::internal(&"unknown kind of conversation"))?;
+    let rights = row.rights_of(kind).map_err(|error| ApiError::internal(&error))?;
+    let mine = participant::Entity::find_by_id((id.0, user.0)).one(&app.db).await;
+    let mine = mine.map_err(|error| ApiError::store(&error))?.and_then(|row| Role::parse(&row.role));
+    let role = mine.ok_or_else(|| ApiError::not_found("conversation"))?;
+    if rights.allow(role, action) { Ok(()) } else { Err(forbidden(rights.least(action))) }
+}
+
 pub async fn role_of(transaction: &DatabaseTransaction, id: ConversationId, user: UserId) -> ApiResult<Option<Role>> {
     let row = participant::Entity::find_by_id((id.0, user.0))
         .one(transaction)

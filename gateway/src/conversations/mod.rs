@@ -14,7 +14,7 @@ mod model;
 mod remove;
 mod update;
 
-pub use control::find_visible;
+pub use control::{check_right, find_visible};
 pub use model::{ConversationResponse, ParticipantResponse};
 
 use utoipa_axum::router::OpenApiRouter;

@@ -9,7 +9,7 @@ use sealpost_schema::entities::{conversation, event, participant};
 use sealpost_schema::{ConversationId, ConversationKind, EventId, RightsChange, Role, Seq, Timestamp, UserId};
 use serde::Serialize;
 
-use crate::messages::MessageResponse;
+use crate::messages::{self, Found, MessageResponse};
 use crate::problem::{ApiError, ApiResult};
 use crate::state::App;
 
@@ -151,8 +151,8 @@ fn select(user: UserId, only: Option<ConversationId>, limit: u64) -> SelectState
     select
 }
 
-/// The caller's conversations (or the one asked for), with the latest activity first. Two queries, and one for keys that are not in
-/// memory.
+/// The caller's conversations (or the one asked for), with the latest activity first. Two queries, one for keys that are not in
+/// memory, and those of [`messages::show`].
 pub async fn load(
     app: &App,
     user: UserId,
@@ -161,9 +161,9 @@ pub async fn load(
 ) -> ApiResult<Vec<ConversationResponse>> {
     let statement = app.db.get_database_backend().build(&select(user, only, limit));
     let rows = Row::find_by_statement(statement).all(&app.db).await.map_err(|error| ApiError::store(&error))?;
-    let mut last = last_messages(app, &rows).await?;
     let ids: Vec<_> = rows.iter().map(|row| ConversationId(row.id)).collect();
     app.keys.prepare_all(&ids).await.map_err(|error| ApiError::internal(&error))?;
+    let mut last = last_messages(app, user, &rows).await?;
     let mut conversations = Vec::with_capacity(rows.len());
     for row in rows {
         let message = last.remove(&row.id);
@@ -181,7 +181,7 @@ pub async fn load_one(app: &App, user: UserId, id: ConversationId) -> ApiResult<
     conversation.ok_or_else(|| ApiError::not_found("conversation"))
 }
 
-async fn last_messages(app: &App, rows: &[Row]) -> ApiResult<HashMap<Uuid, event::Model>> {
+async fn last_messages(app: &App, user: UserId, rows: &[Row]) -> ApiResult<HashMap<Uuid, MessageResponse>> {
     let mut any = Condition::any();
     for row in rows {
         if let Some(seq) = row.last_message_seq {
@@ -192,10 +192,16 @@ async fn last_messages(app: &App, rows: &[Row]) -> ApiResult<HashMap<Uuid, event
         return Ok(HashMap::new());
     }
     let messages = event::Entity::find().filter(any).all(&app.db).await.map_err(|error| ApiError::store(&error))?;
-    Ok(messages.into_iter().map(|message| (message.conversation_id, message)).collect())
+    let shown = messages::show(app, user, messages.into_iter().map(Found::from).collect()).await?;
+    Ok(shown.into_iter().map(|message| (message.conversation_id.0, message)).collect())
 }
 
-async fn show(app: &App, user: UserId, row: Row, last: Option<event::Model>) -> ApiResult<ConversationResponse> {
+async fn show(
+    app: &App,
+    user: UserId,
+    row: Row,
+    last_message: Option<MessageResponse>,
+) -> ApiResult<ConversationResponse> {
     let id = ConversationId(row.id);
     let title = match (row.sealed_title, row.title_event_id, row.title_sender_id) {
         (Some(sealed), Some(event), Some(sender)) => {
@@ -203,10 +209,6 @@ async fn show(app: &App, user: UserId, row: Row, last: Option<event::Model>) -> 
             opened.inspect_err(|error| tracing::error!(conversation = %id, %error, "a title cannot be opened")).ok()
         }
         _ => None,
-    };
-    let last_message = match last {
-        Some(message) => Some(MessageResponse::open(message, &app.keys).await?),
-        None => None,
     };
     let kind = ConversationKind::parse(&row.kind).ok_or_else(|| ApiError::internal(&"unknown kind of conversation"))?;
     let rights = conversation::rights(kind, row.rights.as_deref()).map_err(|error| ApiError::internal(&error))?;

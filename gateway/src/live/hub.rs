@@ -180,12 +180,14 @@ impl Hub {
         }
     }
 
-    /// The keys of a conversation that was deleted elsewhere must not stay in memory here.
+    /// The keys of a conversation that was deleted elsewhere, and the texts of messages, must not stay in memory here.
     fn forget_deleted(&self, record: &EventRecord) {
-        if record.events.iter().any(|event| event.body == EventBody::ConversationDeleted)
-            && let Some(id) = record.conversation_id()
-        {
-            self.keys.forget(id);
+        for event in &record.events {
+            match &event.body {
+                EventBody::ConversationDeleted => self.keys.forget(event.conversation_id),
+                EventBody::MessageDeleted { message_id, .. } => self.keys.forget_texts(*message_id),
+                _ => {}
+            }
         }
     }
 

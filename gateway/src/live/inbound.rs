@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use sealpost_lane::{Appended, LaneError, Progress, Waiter};
 use sealpost_schema::{
-    AckLevel, ClientFrame, ClientMessageId, CloseCode, ConversationId, Problem, ProblemKind, ServerFrame,
+    AckLevel, ClientFrame, ClientMessageId, CloseCode, ConversationId, MessageId, Problem, ProblemKind, ServerFrame,
 };
 
 use super::Connection;
 use crate::auth::{Principal, Scope, authenticate};
-use crate::messages::{self, Outgoing};
+use crate::messages::{self, Current, Outgoing};
 use crate::problem::ApiError;
 use crate::state::App;
 
@@ -23,15 +23,23 @@ pub enum Next {
     Resume(sealpost_schema::Cursor),
 }
 
+/// What a client calls what it asked for.
+#[derive(Default)]
+struct Names {
+    client_message_id: Option<ClientMessageId>,
+    client_operation_id: Option<ClientMessageId>,
+}
+
 /// Reads a text frame; a problem if it is none.
 pub fn parse(text: &str, max_bytes: usize) -> Result<ClientFrame, Box<ServerFrame>> {
-    let error = |kind, detail: String, client_message_id| {
-        Box::new(ServerFrame::Error { problem: Problem::new(kind, detail), client_message_id })
+    let error = |kind, detail: String, names: Names| {
+        let Names { client_message_id, client_operation_id } = names;
+        Box::new(ServerFrame::Error { problem: Problem::new(kind, detail), client_message_id, client_operation_id })
     };
     if text.len() > max_bytes {
         let detail =
             format!("The frame has {} bytes; this server takes {max_bytes}. Send less in one frame.", text.len());
-        return Err(error(ProblemKind::FrameTooLarge, detail, None));
+        return Err(error(ProblemKind::FrameTooLarge, detail, Names::default()));
     }
     if let Some(frame) = parse_message(text) {
         return Ok(frame);
@@ -41,26 +49,28 @@ pub fn parse(text: &str, max_bytes: usize) -> Result<ClientFrame, Box<ServerFram
         struct Outline {
             r#type: Option<serde_json::Value>,
             client_message_id: Option<ClientMessageId>,
+            client_operation_id: Option<ClientMessageId>,
         }
         let Ok(outline) = serde_json::from_str::<Outline>(text) else {
             return error(
                 ProblemKind::Malformed,
                 format!("The frame is not a JSON object as documented: {cause}."),
-                None,
+                Names::default(),
             );
         };
+        let Outline { client_message_id, client_operation_id, .. } = outline;
+        let names = Names { client_message_id, client_operation_id };
         match outline.r#type.as_ref().and_then(serde_json::Value::as_str) {
-            Some("authenticate" | "ping" | "message" | "resume" | "message_read") => error(
-                ProblemKind::Malformed,
-                format!("The frame is not as documented: {cause}."),
-                outline.client_message_id,
-            ),
+            Some(
+                "authenticate" | "ping" | "message" | "resume" | "message_read" | "message_edit" | "message_delete"
+                | "reaction" | "message_pin",
+            ) => error(ProblemKind::Malformed, format!("The frame is not as documented: {cause}."), names),
             Some(other) => {
                 let other: String = other.chars().take(40).collect();
                 let detail = format!("This server knows no frame of type `{other}`. See /openapi/websocket.json.");
-                error(ProblemKind::UnknownFrame, detail, outline.client_message_id)
+                error(ProblemKind::UnknownFrame, detail, names)
             }
-            None => error(ProblemKind::Malformed, "The frame has no `type`.".to_owned(), outline.client_message_id),
+            None => error(ProblemKind::Malformed, "The frame has no `type`.".to_owned(), names),
         }
     })
 }
@@ -105,8 +115,22 @@ pub async fn handle(app: App, connection: Arc<Connection>, frame: ClientFrame) -
                 Err(error) => Err(error),
             };
             if let Err(ApiError(problem)) = marked {
-                connection.send(&ServerFrame::Error { problem, client_message_id: None });
+                connection.send(&ServerFrame::Error { problem, client_message_id: None, client_operation_id: None });
             }
+        }
+        ClientFrame::MessageEdit { conversation_id, message_id, text, client_operation_id } => {
+            change(&app, &connection, conversation_id, message_id, client_operation_id, Change::Edit(text)).await;
+        }
+        ClientFrame::MessageDelete { conversation_id, message_id, client_operation_id } => {
+            change(&app, &connection, conversation_id, message_id, client_operation_id, Change::Delete).await;
+        }
+        ClientFrame::Reaction { conversation_id, message_id, emoji, remove, client_operation_id } => {
+            let what = Change::React { emoji, add: !remove };
+            change(&app, &connection, conversation_id, message_id, client_operation_id, what).await;
+        }
+        ClientFrame::MessagePin { conversation_id, message_id, remove, client_operation_id } => {
+            let what = Change::Pin { add: !remove };
+            change(&app, &connection, conversation_id, message_id, client_operation_id, what).await;
         }
         ClientFrame::Message { conversation_id, client_message_id, text, ack, retry } => {
             let outgoing = Outgoing { conversation_id, client_message_id, text, retry };
@@ -114,6 +138,58 @@ pub async fn handle(app: App, connection: Arc<Connection>, frame: ClientFrame) -
         }
     }
     Next::Go
+}
+
+/// What a frame wants to do with a message.
+enum Change {
+    Edit(String),
+    Delete,
+    React { emoji: String, add: bool },
+    Pin { add: bool },
+}
+
+/// Returns when the log has the change, so that the next frame is read with it in place; its ack comes when the store has it.
+async fn change(
+    app: &App,
+    connection: &Arc<Connection>,
+    conversation: ConversationId,
+    message: MessageId,
+    client_operation_id: Option<ClientMessageId>,
+    what: Change,
+) {
+    let user = connection.user_id;
+    let accepted = async {
+        connection.check(Scope::Send, conversation)?;
+        let current = Current::load(app, user, Some(conversation), message).await?;
+        let decision = match what {
+            Change::Edit(text) => messages::edit(app, user, &current, text).await?,
+            Change::Delete => messages::delete(app, user, &current),
+            Change::React { emoji, add } => messages::react(app, user, &current, emoji, add).await?,
+            Change::Pin { add } => messages::pin(app, user, &current, add).await?,
+        };
+        messages::submit_change(app, conversation, message, decision).await
+    };
+    match accepted.await {
+        Ok(accepted) => {
+            connection.begin_send();
+            let connection = Arc::clone(connection);
+            app.tasks.spawn(async move {
+                let done = accepted.stored().await;
+                connection.end_send();
+                connection.send(&ServerFrame::ChangeAck {
+                    client_operation_id,
+                    conversation_id: done.conversation_id,
+                    message_id: done.message_id,
+                    changed: done.changed,
+                    seq: done.seq,
+                    stored: done.stored,
+                });
+            });
+        }
+        Err(ApiError(problem)) => {
+            connection.send(&ServerFrame::Error { problem, client_message_id: None, client_operation_id });
+        }
+    }
 }
 
 async fn send(app: &App, connection: &Arc<Connection>, outgoing: Outgoing, ack: AckLevel) {
@@ -130,7 +206,7 @@ async fn send(app: &App, connection: &Arc<Connection>, outgoing: Outgoing, ack: 
 
 fn fail(connection: &Connection, name: ClientMessageId, ApiError(problem): ApiError) {
     connection.end_send();
-    connection.send(&ServerFrame::Error { problem, client_message_id: Some(name) });
+    connection.send(&ServerFrame::Error { problem, client_message_id: Some(name), client_operation_id: None });
 }
 
 /// Turns the lane's progress into frames. Called in the lane's task: it only queues.

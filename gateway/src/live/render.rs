@@ -46,6 +46,40 @@ pub fn frame(event: &Event, opened: Option<Result<String, KeyError>>) -> ServerF
             text,
             unreadable,
         },
+        EventBody::MessageEdited { message_id, message_seq, .. } => ServerFrame::MessageEdited {
+            conversation_id,
+            seq,
+            event_id,
+            sender_id,
+            created_at,
+            message_id: *message_id,
+            message_seq: *message_seq,
+            text,
+            unreadable,
+        },
+        EventBody::ReactionAdded { message_id, message_seq, .. }
+        | EventBody::ReactionRemoved { message_id, message_seq, .. } => ServerFrame::Reaction {
+            conversation_id,
+            seq,
+            event_id,
+            sender_id,
+            created_at,
+            message_id: *message_id,
+            message_seq: *message_seq,
+            emoji: text,
+            added: matches!(event.body, EventBody::ReactionAdded { .. }),
+        },
+        EventBody::MessagePinned { message_id, message_seq }
+        | EventBody::MessageUnpinned { message_id, message_seq } => ServerFrame::MessagePinned {
+            conversation_id,
+            seq,
+            event_id,
+            sender_id,
+            created_at,
+            message_id: *message_id,
+            message_seq: *message_seq,
+            pinned: matches!(event.body, EventBody::MessagePinned { .. }),
+        },
         EventBody::MessageDeleted { message_id, message_seq } => ServerFrame::MessageDeleted {
             conversation_id,
             seq,
@@ -83,4 +117,22 @@ pub fn frame(event: &Event, opened: Option<Result<String, KeyError>>) -> ServerF
         }
         EventBody::Void { .. } => ServerFrame::Void { conversation_id, seq, event_id, created_at },
     }
+}
+
+/// A frame as it was sent, without what it says of this message. `None`: it says nothing of it.
+pub fn without_content_of(frame: &str, message: MessageId) -> Option<ServerFrame> {
+    if !frame.contains(&message.to_string()) {
+        return None;
+    }
+    let mut frame: ServerFrame = serde_json::from_str(frame).ok()?;
+    match &mut frame {
+        ServerFrame::Message { message_id, text, .. } | ServerFrame::MessageEdited { message_id, text, .. }
+            if *message_id == message =>
+        {
+            *text = None;
+        }
+        ServerFrame::Reaction { message_id, emoji, .. } if *message_id == message => *emoji = None,
+        _ => return None,
+    }
+    Some(frame)
 }

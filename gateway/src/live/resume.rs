@@ -113,7 +113,7 @@ impl Started {
                     room.id
                 );
                 let problem = Problem::new(ProblemKind::SeqOutOfRange, detail);
-                connection.send(&ServerFrame::Error { problem, client_message_id: None });
+                connection.send(&ServerFrame::Error { problem, client_message_id: None, client_operation_id: None });
                 from = head;
             }
             conversations += 1;

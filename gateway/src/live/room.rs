@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::ws::Utf8Bytes;
-use sealpost_schema::{ConversationId, Event, EventBody, Seq, UserId};
+use sealpost_schema::{ConversationId, Event, EventBody, MessageId, Seq, UserId};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Connection;
 use super::connection::encode;
-use super::render::render;
+use super::render::{render, without_content_of};
 use crate::keys::ConversationKeys;
 
 /// Frames kept for connections that come back after a moment.
@@ -246,6 +246,7 @@ impl State {
         match &event.body {
             EventBody::ParticipantRemoved { user_id } => self.dismiss(|user| user == *user_id, event.conversation_id),
             EventBody::ConversationDeleted => self.dismiss(|_| true, event.conversation_id),
+            EventBody::MessageDeleted { message_id, .. } => self.forget_content(*message_id),
             _ => {}
         }
         if self.recent.len() == RECENT_FRAMES {
@@ -254,6 +255,15 @@ impl State {
         self.recent.push_back((event.seq, frame));
         self.next = Some(event.seq.next());
         true
+    }
+
+    /// Those who come back after the deletion of a message do not see any more what it said.
+    fn forget_content(&mut self, message: MessageId) {
+        for (_, frame) in &mut self.recent {
+            if let Some(bare) = without_content_of(frame, message) {
+                *frame = encode(&bare);
+            }
+        }
     }
 
     /// Members that see nothing after this.

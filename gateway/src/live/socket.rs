@@ -156,8 +156,11 @@ async fn first_frame(
     app: &App,
     socket: &mut WebSocket,
 ) -> Result<(Authenticated, Option<Cursor>), (Option<ServerFrame>, CloseCode)> {
-    let problem =
-        |kind, detail: &str| ServerFrame::Error { problem: Problem::new(kind, detail), client_message_id: None };
+    let problem = |kind, detail: &str| ServerFrame::Error {
+        problem: Problem::new(kind, detail),
+        client_message_id: None,
+        client_operation_id: None,
+    };
     let wait = Duration::from_secs(app.config.authenticate_seconds);
     let message = tokio::time::timeout(wait, socket.recv()).await;
     let Ok(Some(Ok(Message::Text(text)))) = message else {
@@ -167,9 +170,10 @@ async fn first_frame(
     match inbound::parse(text.as_str(), app.config.max_frame_bytes) {
         Ok(ClientFrame::Authenticate { token, cursor }) => match enter(app, &token).await {
             Ok(shown) => Ok((shown, cursor)),
-            Err(ApiError(problem)) => {
-                Err((Some(ServerFrame::Error { problem, client_message_id: None }), CloseCode::Unauthenticated))
-            }
+            Err(ApiError(problem)) => Err((
+                Some(ServerFrame::Error { problem, client_message_id: None, client_operation_id: None }),
+                CloseCode::Unauthenticated,
+            )),
         },
         Ok(_) => Err((
             Some(problem(ProblemKind::Unauthenticated, "The first frame must be `authenticate`.")),
@@ -321,7 +325,11 @@ impl Session {
             Message::Text(text) => text,
             Message::Binary(_) => {
                 let problem = Problem::new(ProblemKind::Malformed, "Send JSON as text frames, not binary ones.");
-                self.connection.send(&ServerFrame::Error { problem, client_message_id: None });
+                self.connection.send(&ServerFrame::Error {
+                    problem,
+                    client_message_id: None,
+                    client_operation_id: None,
+                });
                 return self.count_bad();
             }
             Message::Ping(_) | Message::Pong(_) | Message::Close(_) => return Ok(()),
@@ -352,14 +360,22 @@ impl Session {
                 inbound::is_other_session(&self.connection, principal.session_id).map_or(Ok(()), Err)
             }
             Next::Refused(problem) => {
-                self.connection.send(&ServerFrame::Error { problem, client_message_id: None });
+                self.connection.send(&ServerFrame::Error {
+                    problem,
+                    client_message_id: None,
+                    client_operation_id: None,
+                });
                 self.count_bad()
             }
             Next::Resume(cursor) => {
                 let Some(waiting) = self.waiting.take() else {
                     let detail = "Resume is the first frame of a connection opened at /ws?resume=true.";
                     let problem = Problem::new(ProblemKind::Malformed, detail);
-                    self.connection.send(&ServerFrame::Error { problem, client_message_id: None });
+                    self.connection.send(&ServerFrame::Error {
+                        problem,
+                        client_message_id: None,
+                        client_operation_id: None,
+                    });
                     return self.count_bad();
                 };
                 let (app, connection) = (self.app.clone(), Arc::clone(&self.connection));

@@ -1,18 +1,20 @@
-//! `DELETE /messages/{message_id}`
+//! `DELETE /messages/{message_id}`, and the frame `message_delete`
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use sealpost_lane::{Draft, Rule};
-use sealpost_schema::{ConversationId, EventBody, EventId, MessageId, Problem, Seq, UserId};
+use sealpost_schema::{EventBody, MessageId, Problem, UserId};
 
-use super::get::find;
+use super::change::{Decision, draft, submit};
+use super::current::Current;
 use crate::auth::Principal;
-use crate::problem::{ApiError, ApiResult, Path};
+use crate::problem::{ApiResult, Path};
 use crate::state::App;
 
 /// Delete a message for everybody
 ///
-/// Its author may, and admins of the conversation. The content is destroyed in the store; the number stays. Deleting again changes nothing.
+/// Its author may, and who has the right `delete_others`. The content of the message, of its edits and of its reactions is destroyed in the store; the
+/// number stays. Deleting again changes nothing.
 #[utoipa::path(
     delete, path = "/messages/{message_id}", tag = "messages", security(("bearer" = [])),
     params(("message_id" = MessageId, Path)),
@@ -29,27 +31,17 @@ pub async fn delete_message(
     principal: Principal,
     Path(id): Path<MessageId>,
 ) -> ApiResult<StatusCode> {
-    let row = find(&app, &principal, id).await?;
-    if row.sealed.is_none() {
-        return Ok(StatusCode::NO_CONTENT);
-    }
-    let draft = Draft {
-        // One deletion per message, however often and through however many gateways it is asked for.
-        id: deletion_id(id),
-        sender_id: principal.user_id,
-        created_at: app.clock.now(),
-        body: EventBody::MessageDeleted { message_id: id, message_seq: Seq::from_db(row.seq) },
-        rule: Rule::DeleteMessageOf(UserId(row.sender_id)),
-        retry: true,
-    };
-    app.lanes.append(ConversationId(row.conversation_id), draft).await.map_err(|error| ApiError::lane(&error))?;
+    let current = Current::load(&app, principal.user_id, None, id).await?;
+    let conversation = current.conversation_id();
+    submit(&app, conversation, id, delete(&app, principal.user_id, &current)).await?.stored().await;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The id of the event that deletes this message: the message's, with another version digit, so that it is fixed and unique.
-fn deletion_id(id: MessageId) -> EventId {
-    let mut bytes = *id.0.as_bytes();
-    // UUID version 8: «custom».
-    bytes[6] = (bytes[6] & 0x0f) | 0x80;
-    EventId(sea_orm::prelude::Uuid::from_bytes(bytes))
+pub fn delete(app: &App, user: UserId, current: &Current) -> Decision {
+    if current.is_deleted() {
+        return Decision::Nothing(None);
+    }
+    let body = EventBody::MessageDeleted { message_id: current.id(), message_seq: current.seq() };
+    let rule = Rule::DeleteMessageOf(current.author());
+    Decision::Append(Draft { retry: true, ..draft(app, user, current.id().deletion_id(), body, rule) })
 }

@@ -4,12 +4,12 @@ use axum::Json;
 use axum::extract::State;
 use sea_orm::{ColumnTrait, QueryFilter};
 use sealpost_schema::entities::event;
-use sealpost_schema::{ConversationId, EventId, MessageId, Problem};
+use sealpost_schema::{ConversationId, MessageId, Problem, UserId};
 
 use super::MessageResponse;
-use super::list::row_of;
+use super::current::Current;
+use super::show::show_one;
 use crate::auth::Principal;
-use crate::conversations::find_visible;
 use crate::problem::{ApiError, ApiResult, Path};
 use crate::state::App;
 
@@ -29,13 +29,13 @@ pub async fn get_message(
     principal: Principal,
     Path(id): Path<MessageId>,
 ) -> ApiResult<Json<MessageResponse>> {
-    let row = find(&app, &principal, id).await?;
-    Ok(Json(MessageResponse::open(row, &app.keys).await?))
+    let row = find(&app, principal.user_id, id).await?;
+    Ok(Json(show_one(&app, principal.user_id, row.into()).await?))
 }
 
 /// The stored message, if the user may see it.
-pub async fn find(app: &App, principal: &Principal, id: MessageId) -> ApiResult<event::Model> {
-    event::Entity::for_user(principal.user_id.0)
+pub async fn find(app: &App, user: UserId, id: MessageId) -> ApiResult<event::Model> {
+    event::Entity::for_user(user.0)
         .filter(event::Column::Id.eq(id.0))
         .filter(event::Column::Kind.eq("message_posted"))
         .one(&app.db)
@@ -62,31 +62,6 @@ pub async fn get_conversation_message(
     principal: Principal,
     Path((conversation, id)): Path<(ConversationId, MessageId)>,
 ) -> ApiResult<Json<MessageResponse>> {
-    let row = find_in(&app, &principal, conversation, id).await?;
-    Ok(Json(MessageResponse::open(row, &app.keys).await?))
-}
-
-/// The message, stored or not.
-pub async fn find_in(
-    app: &App,
-    principal: &Principal,
-    conversation: ConversationId,
-    id: MessageId,
-) -> ApiResult<event::Model> {
-    match find(app, principal, id).await {
-        Ok(row) if row.conversation_id == conversation.0 => return Ok(row),
-        Ok(_) => return Err(ApiError::not_found("message")),
-        Err(error) if error.0.status != 404 => return Err(error),
-        Err(_) => {}
-    }
-    find_visible(app, principal.user_id, conversation, "message").await?;
-    let (floor, _) = app.reader().stored_floor(conversation).await.map_err(|error| ApiError::store(&error))?;
-    let tail = app.reader().tail(conversation, floor).await.map_err(|error| ApiError::lane(&error))?;
-    let events = tail.events_after(floor);
-    let event = events.values().find(|event| event.id == EventId(id.0) && event.body.kind() == "message_posted");
-    match event {
-        Some(event) => Ok(row_of(event)),
-        // Stored between the two looks.
-        None => find(app, principal, id).await,
-    }
+    let current = Current::load(&app, principal.user_id, Some(conversation), id).await?;
+    Ok(Json(show_one(&app, principal.user_id, current.into()).await?))
 }

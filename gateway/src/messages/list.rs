@@ -1,15 +1,18 @@
 //! `GET /conversations/{conversation_id}/messages`
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
 use sealpost_schema::entities::event;
-use sealpost_schema::{ConversationId, Event, EventBody, Problem, ProblemKind, Seq};
+use sealpost_schema::{ConversationId, EventBody, Problem, ProblemKind, Seq};
 use serde::{Deserialize, Serialize};
 
 use super::MessageResponse;
+use super::show::{Found, show};
 use crate::auth::Principal;
 use crate::conversations::find_visible;
 use crate::problem::{ApiError, ApiResult, Path, Query};
@@ -71,7 +74,8 @@ pub async fn list_messages(
         find_visible(&app, principal.user_id, id, "conversation").await?;
     }
     let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
-    let mut messages: BTreeMap<Seq, event::Model> = rows.into_iter().map(|row| (Seq::from_db(row.seq), row)).collect();
+    let mut messages: BTreeMap<Seq, Found> =
+        rows.into_iter().map(|row| (Seq::from_db(row.seq), Found::from(row))).collect();
     add_unstored(&app, id, &query, floor, &mut messages).await?;
     let mut rows: Vec<_> = if query.after.is_some() {
         messages.into_values().take(limit + 1).collect()
@@ -80,11 +84,7 @@ pub async fn list_messages(
     };
     let has_more = rows.len() > limit;
     rows.truncate(limit);
-    let mut opened = Vec::with_capacity(rows.len());
-    for row in rows {
-        opened.push(MessageResponse::open(row, &app.keys).await?);
-    }
-    Ok(Json(ListMessagesResponse { messages: opened, has_more }))
+    Ok(Json(ListMessagesResponse { messages: show(&app, principal.user_id, rows).await?, has_more }))
 }
 
 fn check(query: &ListMessagesQuery) -> ApiResult<()> {
@@ -119,7 +119,7 @@ async fn add_unstored(
     id: ConversationId,
     query: &ListMessagesQuery,
     floor: Seq,
-    messages: &mut BTreeMap<Seq, event::Model>,
+    messages: &mut BTreeMap<Seq, Found>,
 ) -> ApiResult<()> {
     if query.before.is_some_and(|before| before <= floor.next().0) {
         return Ok(());
@@ -137,39 +137,26 @@ async fn add_unstored(
     for (seq, event) in &events {
         match &event.body {
             EventBody::MessagePosted { .. } if *seq < before => {
-                messages.entry(*seq).or_insert_with(|| row_of(event));
+                if let Entry::Vacant(vacant) = messages.entry(*seq) {
+                    let row = event::Model::of(event).map_err(|error| ApiError::internal(&error))?;
+                    vacant.insert(row.into());
+                }
+            }
+            EventBody::MessageEdited { message_seq, .. } => {
+                let newer = |found: &&mut Found| found.row.edited_seq.is_none_or(|stored| *seq > Seq::from_db(stored));
+                if let Some(found) = messages.get_mut(message_seq).filter(newer) {
+                    found.edit = Some(Arc::clone(event));
+                }
             }
             EventBody::MessageDeleted { message_seq, .. } => deleted.push((*message_seq, *seq)),
             _ => {}
         }
     }
     for (message, by) in deleted {
-        if let Some(row) = messages.get_mut(&message) {
-            row.sealed = None;
-            row.deleted_seq = Some(by.to_db());
+        if let Some(found) = messages.get_mut(&message) {
+            found.row.sealed = None;
+            found.row.deleted_seq = Some(by.to_db());
         }
     }
     Ok(())
-}
-
-/// The row that an event will have in the store.
-pub fn row_of(event: &Event) -> event::Model {
-    let (client_message_id, sealed) = match &event.body {
-        EventBody::MessagePosted { client_message_id, sealed } => {
-            (Some(client_message_id.as_str().to_owned()), Some(sealed.clone()))
-        }
-        _ => (None, None),
-    };
-    event::Model {
-        conversation_id: event.conversation_id.0,
-        seq: event.seq.to_db(),
-        id: event.id.0,
-        kind: event.body.kind().to_owned(),
-        sender_id: event.sender_id.0,
-        created_at: event.created_at.millis(),
-        client_message_id,
-        sealed,
-        data: None,
-        deleted_seq: None,
-    }
 }

@@ -1,15 +1,34 @@
-//! Messages: sending, reading, deleting.
+//! Messages: sending, reading, editing, deleting, reacting, pinning.
+//!
+//! A change of a message is an event like the message itself: numbered, sealed, sent to everybody. What changes a message starts from
+//! [`current`], decides in its own file, and goes through [`change`]; what shows messages goes through [`show`].
 
+mod change;
+mod current;
 mod delete;
+mod edit;
+mod edits;
+mod emoji;
 mod get;
 mod list;
 mod model;
+mod pin;
+mod react;
+mod reactions;
 mod read;
 mod send;
+mod show;
 mod submit;
 
+pub use change::submit as submit_change;
+pub use current::Current;
+pub use delete::delete;
+pub use edit::edit;
 pub use model::MessageResponse;
+pub use pin::pin;
+pub use react::react;
 pub use read::mark_read;
+pub use show::{Found, show};
 pub use submit::{Outgoing, check_same, submit};
 
 use utoipa_axum::router::OpenApiRouter;
@@ -20,7 +39,12 @@ use crate::state::App;
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(send::send_message, list::list_messages))
-        .routes(routes!(get::get_message, delete::delete_message))
+        .routes(routes!(get::get_message, edit::edit_message, delete::delete_message))
         .routes(routes!(get::get_conversation_message))
+        .routes(routes!(edits::list_edits))
+        .routes(routes!(react::add_reaction, reactions::list_reactions))
+        .routes(routes!(react::remove_reaction))
+        .routes(routes!(pin::pin_message, pin::unpin_message))
+        .routes(routes!(pin::list_pins))
         .routes(routes!(read::put_read))
 }

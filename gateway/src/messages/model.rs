@@ -1,11 +1,7 @@
 //! A message as the API shows it.
 
-use sealpost_schema::entities::event;
-use sealpost_schema::{ClientMessageId, ConversationId, EventId, MessageId, Seq, Timestamp, UserId};
+use sealpost_schema::{ClientMessageId, ConversationId, MessageId, Seq, Timestamp, UserId};
 use serde::Serialize;
-
-use crate::keys::ConversationKeys;
-use crate::problem::{ApiError, ApiResult};
 
 /// A message. `text` is `null` if it was deleted, or cannot be opened any more (then `unreadable` is true).
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
@@ -21,35 +17,38 @@ pub struct MessageResponse {
     pub deleted: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub unreadable: bool,
+    /// The text is that of this edit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub edited_seq: Option<Seq>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub edited_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub pinned: bool,
+    /// Those first that came first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reactions: Vec<ReactionResponse>,
 }
 
-impl MessageResponse {
-    /// Opens a stored message.
-    pub async fn open(row: event::Model, keys: &ConversationKeys) -> ApiResult<Self> {
-        let (conversation_id, id, sender_id) =
-            (ConversationId(row.conversation_id), EventId(row.id), UserId(row.sender_id));
-        let client_message_id = row
-            .client_message_id
-            .map(ClientMessageId::try_from)
-            .transpose()
-            .map_err(|error| ApiError::internal(&error))?;
-        let opened = match &row.sealed {
-            None => None,
-            Some(sealed) => Some(keys.open(conversation_id, id, sender_id, sealed).await),
-        };
-        if let Some(Err(error)) = &opened {
-            tracing::error!(conversation = %conversation_id, seq = row.seq, %error, "a stored message cannot be opened");
-        }
-        Ok(Self {
-            id: id.into(),
-            conversation_id,
-            seq: Seq::from_db(row.seq),
-            sender_id,
-            client_message_id,
-            deleted: row.sealed.is_none(),
-            unreadable: matches!(opened, Some(Err(_))),
-            text: opened.and_then(Result::ok),
-            created_at: Timestamp::from_millis(row.created_at),
-        })
-    }
+/// How many have reacted with an emoji.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct ReactionResponse {
+    /// An emoji, or `:name:`.
+    #[schema(example = "👍")]
+    pub emoji: String,
+    pub count: u64,
+    /// The caller is among them.
+    pub mine: bool,
+}
+
+/// What became of a change of a message.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct ChangeResponse {
+    pub message_id: MessageId,
+    pub conversation_id: ConversationId,
+    /// False: everything was as asked for already, and there is no event.
+    pub changed: bool,
+    /// Of the event that made it so, as far as that is known.
+    pub seq: Option<Seq>,
+    /// The store has committed it. False: it is accepted, and will be.
+    pub stored: bool,
 }

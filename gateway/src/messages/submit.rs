@@ -19,14 +19,10 @@ pub struct Outgoing {
 /// Checks, seals and hands over. `Err`: the waiter will not be called.
 pub async fn submit(app: &App, sender: UserId, outgoing: Outgoing, waiter: Waiter) -> ApiResult<()> {
     check_text(&outgoing.text, app.config.max_text_bytes)?;
-    let key = app.keys.newest(outgoing.conversation_id).await.map_err(|error| match error {
-        KeyError::Missing => ApiError::not_found("conversation"),
-        KeyError::Store(error) => ApiError::store(&error),
-        other => ApiError::internal(&other),
-    })?;
+    let key = app.keys.newest(outgoing.conversation_id).await.map_err(key_error)?;
     let id = EventId::new();
     let sealed = app.keys.seal(&key, id, sender, &outgoing.text).map_err(|error| ApiError::internal(&error))?;
-    app.keys.remember(id, outgoing.text);
+    app.keys.remember(id, id.into(), outgoing.text);
     let draft = Draft {
         id,
         sender_id: sender,
@@ -38,7 +34,16 @@ pub async fn submit(app: &App, sender: UserId, outgoing: Outgoing, waiter: Waite
     app.lanes.submit(outgoing.conversation_id, draft, waiter).await.map_err(|error| ApiError::lane(&error))
 }
 
-fn check_text(text: &str, max_bytes: usize) -> ApiResult<()> {
+/// Why there is no key to seal with.
+pub fn key_error(error: KeyError) -> ApiError {
+    match error {
+        KeyError::Missing => ApiError::not_found("conversation"),
+        KeyError::Store(error) => ApiError::store(&error),
+        other => ApiError::internal(&other),
+    }
+}
+
+pub fn check_text(text: &str, max_bytes: usize) -> ApiResult<()> {
     if text.trim().is_empty() {
         return Err(ApiError::new(ProblemKind::EmptyText, "The text is empty. Send at least one visible character."));
     }

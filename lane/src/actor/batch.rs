@@ -100,12 +100,24 @@ impl Actor {
             item.finish(Progress::Failed(error));
             return None;
         }
+        if self.target_is_deleted(draft, items) {
+            item.finish(Progress::Failed(LaneError::Deleted));
+            return None;
+        }
         if let Some(first) = items.iter_mut().find(|first| is_same(&first.draft, draft)) {
             let waiter = item.waiter.take().map(as_duplicate);
             first.waiter = join(first.waiter.take(), waiter);
             return None;
         }
         Some(item)
+    }
+
+    /// Whether the message that the draft would change was deleted lately, or is about to be. What was deleted long before, its sender
+    /// has seen in the store.
+    fn target_is_deleted(&self, draft: &Draft, items: &[Item]) -> bool {
+        let Some(message) = draft.body.target() else { return false };
+        let deletion = message.deletion_id();
+        deletion != draft.id && (self.known.has(deletion) || items.iter().any(|other| other.draft.id == deletion))
     }
 
     /// The draft repeats event `seq`: its sender gets that one.
@@ -179,6 +191,7 @@ impl Actor {
         for (mut item, event) in batch.items.into_iter().zip(&batch.record.events) {
             self.fold.apply(event);
             self.known.insert(event, now);
+            self.unstored.destroy_content(event);
             let mut waiter = item.waiter.take();
             if let Some(waiter) = &mut waiter {
                 let appended = Appended { event: Arc::clone(event), duplicate: false };
@@ -192,11 +205,10 @@ impl Actor {
 
 /// Content bytes that a draft adds to a record, roughly.
 fn size_of(draft: &Draft) -> usize {
-    use sealpost_schema::EventBody::{ConversationChanged, MessagePosted};
+    use sealpost_schema::EventBody::ConversationChanged;
     300 + match &draft.body {
-        MessagePosted { sealed, .. } => sealed.len(),
         ConversationChanged { sealed_title } => sealed_title.as_ref().map_or(0, String::len),
-        _ => 0,
+        other => other.content().map_or(0, str::len),
     }
 }
 

@@ -199,6 +199,7 @@ impl Actor {
         self.head = event.seq;
         self.fold.apply(event);
         self.known.insert(event, self.inner.clock.now());
+        self.unstored.destroy_content(event);
         let Some(batch) = &mut self.batch else { return };
         if let Some(index) = batch.items.iter().position(|item| item.draft.id == event.id) {
             let mut waiter = batch.items.remove(index).waiter.take();

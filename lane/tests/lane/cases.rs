@@ -3,7 +3,9 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use sealpost_lane::{Draft, LaneConfig, LaneError, Progress, Rule};
-use sealpost_schema::{Action, EventBody, EventId, LeastRole, RightsChange, Seq, StoredNotice, UserId};
+use sealpost_schema::{
+    Action, Event, EventBody, EventId, LeastRole, MessageId, RightsChange, Seq, StoredNotice, UserId,
+};
 
 use crate::log::Fault;
 use crate::world::{World, name_of};
@@ -443,4 +445,66 @@ async fn a_right_that_was_taken_counts_at_the_next_number() {
     let fold = world.lanes().fold(world.conversation).await.unwrap();
     assert!(fold.may(world.bob, Action::Post) && !fold.may(world.bob, Action::ChangeSettings));
     assert!(fold.may(world.ada, Action::ChangeSettings) && !fold.may(UserId::new(), Action::Post));
+}
+
+fn change(world: &World, of: &Event, rule: Rule, body: impl FnOnce(MessageId) -> EventBody) -> Draft {
+    Draft { rule, body: body(of.id.into()), ..world.draft("change") }
+}
+
+fn edit(world: &World, of: &Event) -> Draft {
+    change(world, of, Rule::EditMessageOf(of.sender_id), |message_id| EventBody::MessageEdited {
+        message_id,
+        message_seq: of.seq,
+        sealed: "sealed edit".to_owned(),
+    })
+}
+
+fn deletion(world: &World, of: &Event) -> Draft {
+    let draft = change(world, of, Rule::DeleteMessageOf(of.sender_id), |message_id| EventBody::MessageDeleted {
+        message_id,
+        message_seq: of.seq,
+    });
+    Draft { id: MessageId::from(of.id).deletion_id(), ..draft }
+}
+
+#[tokio::test]
+async fn nothing_gets_a_number_that_changes_a_deleted_message_whatever_process_it_goes_through() {
+    let world = World::new().await;
+    let (one, other) = (world.lanes(), world.lanes());
+    for round in 0..20 {
+        let posted = world.send(&one, &format!("m{round}")).await.unwrap().event;
+        let edits = (0..10).map(|n| {
+            let draft = edit(&world, &posted);
+            if n % 2 == 0 { one.append(world.conversation, draft) } else { other.append(world.conversation, draft) }
+        });
+        let deleting = other.append(world.conversation, deletion(&world, &posted));
+        let (edited, deleted) = tokio::join!(join_all(edits), deleting);
+        let deleted = deleted.unwrap().event.seq;
+        for answer in edited {
+            match answer {
+                Ok(appended) => assert!(appended.event.seq < deleted),
+                Err(error) => assert_eq!(error, LaneError::Deleted),
+            }
+        }
+        for lanes in [&one, &other] {
+            assert_eq!(lanes.append(world.conversation, edit(&world, &posted)).await.unwrap_err(), LaneError::Deleted);
+            let again = lanes.append(world.conversation, deletion(&world, &posted)).await.unwrap();
+            assert_eq!((again.event.seq, again.duplicate), (deleted, true));
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_deleted_comes_back_without_its_content_when_the_log_has_lost_it() {
+    let world = World::new().await;
+    let lanes = world.lanes();
+    let posted = world.send(&lanes, "a").await.unwrap().event;
+    lanes.append(world.conversation, edit(&world, &posted)).await.unwrap();
+    world.send(&lanes, "b").await.unwrap();
+    lanes.append(world.conversation, deletion(&world, &posted)).await.unwrap();
+    world.log.lose_tail(world.log.records().len());
+    world.send(&lanes, "c").await.unwrap();
+    let contents: Vec<_> = world.logged().iter().map(|event| event.body.content().map(str::to_owned)).collect();
+    let content = |text: &str| Some(text.to_owned());
+    assert_eq!(contents, [content(""), content(""), content("sealed b"), None, content("sealed c")]);
 }

@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, ConnectOptions, Database, DatabaseConnection, EntityTrait};
+use sea_orm::{
+    ActiveModelTrait as _, ActiveValue::Set, ConnectOptions, Database, DatabaseConnection, EntityTrait,
+    IntoActiveModel as _,
+};
 use sealpost_lane::{Appended, Draft, LaneConfig, LaneError, Lanes, Progress, Rule, Waiter};
 use sealpost_schema::entities::{conversation, event, participant};
 use sealpost_schema::{
@@ -151,7 +154,8 @@ impl World {
 
     /// Does what the persistence worker does, and tells the lanes.
     pub async fn persist(&self, lanes: &Lanes, events: &[Arc<Event>]) {
-        let rows: Vec<event::ActiveModel> = events.iter().map(|event| event::ActiveModel::from(&**event)).collect();
+        let rows: Vec<event::ActiveModel> =
+            events.iter().map(|event| event::Model::of(event).unwrap().into_active_model()).collect();
         event::Entity::insert_many(rows).exec_without_returning(&self.db).await.unwrap();
         let stored = events.iter().map(|event| self.range(event.seq.0, event.seq.0, [event.id])).collect();
         lanes.stored(&StoredNotice { stored, voided: Vec::new() });

@@ -1,6 +1,5 @@
 //! The stored events. A message is its `message_posted` event: same id, same seq.
 
-use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
 
@@ -22,14 +21,30 @@ pub struct Model {
     pub created_at: i64,
     /// Of `message_posted`; unique with conversation and sender.
     pub client_message_id: Option<String>,
-    /// Envelope of a message; `NULL` once it is deleted.
+    /// Envelope of a message, an edit or a reaction; `NULL` once the message is deleted.
     #[sea_orm(column_type = "Text", nullable)]
     pub sealed: Option<String>,
-    /// The body of the other kinds, as JSON.
+    /// The body of the other kinds, as JSON, without what stands in `sealed`.
     #[sea_orm(column_type = "Text", nullable)]
     pub data: Option<String>,
     /// Of a message: the seq of the event that deleted it.
     pub deleted_seq: Option<i64>,
+    /// Of an event that changes a message: that message.
+    pub target_id: Option<Uuid>,
+    /// Of a message: the seq of its newest edit.
+    pub edited_seq: Option<i64>,
+    /// Of a message that is pinned: the seq of the event that pinned it.
+    pub pinned_seq: Option<i64>,
+    /// Of a message: what else there may be about it, so that nobody looks in vain. See [`Marks`].
+    pub marks: Option<i32>,
+}
+
+/// The bits of [`Model::marks`].
+pub struct Marks;
+
+impl Marks {
+    /// Somebody has reacted at some time.
+    pub const REACTIONS: i32 = 1;
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -91,7 +106,9 @@ impl Model {
             }
         } else {
             let data = self.data.as_deref().ok_or_else(|| error("it has no data".to_owned()))?;
-            serde_json::from_str(data).map_err(|e| error(e.to_string()))?
+            let mut body: EventBody = serde_json::from_str(data).map_err(|e| error(e.to_string()))?;
+            body.set_content(self.sealed.clone().unwrap_or_default());
+            body
         };
         Ok(Event {
             id: EventId(self.id),
@@ -104,26 +121,62 @@ impl Model {
     }
 }
 
-impl From<&Event> for ActiveModel {
-    fn from(event: &Event) -> Self {
-        let (client_message_id, sealed, data) = match &event.body {
-            EventBody::MessagePosted { client_message_id, sealed } => {
-                (Some(client_message_id.as_str().to_owned()), Some(sealed.clone()), None)
-            }
-            // Plain data always serialises; a NULL would be told by `to_event`.
-            other => (None, None, serde_json::to_string(other).ok()),
-        };
-        Self {
-            conversation_id: Set(event.conversation_id.0),
-            seq: Set(event.seq.to_db()),
-            id: Set(event.id.0),
-            kind: Set(event.body.kind().to_owned()),
-            sender_id: Set(event.sender_id.0),
-            created_at: Set(event.created_at.millis()),
-            client_message_id: Set(client_message_id),
-            sealed: Set(sealed),
-            data: Set(data),
-            deleted_seq: Set(None),
+/// What the columns of an event's body hold.
+pub struct Columns<'a> {
+    pub client_message_id: Option<&'a str>,
+    pub sealed: Option<&'a str>,
+    pub data: Option<String>,
+    pub target_id: Option<Uuid>,
+}
+
+impl<'a> Columns<'a> {
+    /// # Errors
+    /// None: plain data always serialises.
+    pub fn of(body: &'a EventBody) -> Result<Self, serde_json::Error> {
+        // An empty envelope is one that is gone.
+        let sealed = body.content().filter(|sealed| !sealed.is_empty());
+        if let EventBody::MessagePosted { client_message_id, .. } = body {
+            return Ok(Self {
+                client_message_id: Some(client_message_id.as_str()),
+                sealed,
+                data: None,
+                target_id: None,
+            });
         }
+        let data = if sealed.is_some() {
+            let mut bare = body.clone();
+            bare.set_content(String::new());
+            serde_json::to_string(&bare)?
+        } else {
+            serde_json::to_string(body)?
+        };
+        let target_id = body.target().map(|message| message.0);
+        Ok(Self { client_message_id: None, sealed, data: Some(data), target_id })
+    }
+}
+
+impl Model {
+    /// The row that an event will have in the store.
+    ///
+    /// # Errors
+    /// See [`Columns::of`].
+    pub fn of(event: &Event) -> Result<Self, serde_json::Error> {
+        let columns = Columns::of(&event.body)?;
+        Ok(Self {
+            conversation_id: event.conversation_id.0,
+            seq: event.seq.to_db(),
+            id: event.id.0,
+            kind: event.body.kind().to_owned(),
+            sender_id: event.sender_id.0,
+            created_at: event.created_at.millis(),
+            client_message_id: columns.client_message_id.map(str::to_owned),
+            sealed: columns.sealed.map(str::to_owned),
+            data: columns.data,
+            deleted_seq: None,
+            target_id: columns.target_id,
+            edited_seq: None,
+            pinned_seq: None,
+            marks: None,
+        })
     }
 }

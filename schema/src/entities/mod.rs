@@ -13,6 +13,7 @@ pub mod invitation;
 pub mod mail_token;
 pub mod outbox;
 pub mod participant;
+pub mod reaction;
 pub mod recovery_code;
 pub mod session;
 pub mod totp;

@@ -5,6 +5,7 @@
 mod disclosure;
 mod golden;
 mod key_ring;
+mod keyed_hash;
 mod round_trip;
 mod tampering;
 

@@ -9,6 +9,7 @@ mod accounts;
 mod admin;
 mod alone;
 mod bad_input;
+mod changes;
 mod conversations;
 mod cookies;
 mod edge;
@@ -62,6 +63,14 @@ on_both_stacks! {
         a_deleted_message_shows_no_text
         pages_of_history_join_without_a_hole
         read_marks_only_rise;
+    changes:
+        an_edit_is_seen_by_everybody_and_makes_one_event
+        a_deletion_takes_edits_and_reactions_along
+        each_reaction_counts_once
+        pins_are_listed_and_ended
+        attack_1_a_foreign_message_is_like_none
+        attack_2_rights_are_those_of_the_moment
+        racing_changes_end_in_one_state_for_everybody;
     roles:
         each_role_may_do_what_the_table_says
         what_you_may_not_see_is_not_found

@@ -3,13 +3,13 @@
 use sealpost_testing::{Stack, User, message};
 use serde_json::json;
 
-/// Role, and the status of: posting, renaming, adding a member, removing a member, deleting another's message, naming an admin, deleting
-/// the conversation.
-const TABLE: [(&str, [u16; 7]); 4] = [
-    ("reader", [403, 403, 403, 403, 403, 403, 403]),
-    ("member", [201, 403, 403, 403, 403, 403, 403]),
-    ("admin", [201, 200, 200, 204, 204, 403, 403]),
-    ("owner", [201, 200, 200, 204, 204, 200, 204]),
+/// Role, and the status of: posting, reacting, editing another's message, pinning, renaming, adding a member, removing a member, deleting
+/// another's message, naming an admin, deleting the conversation.
+const TABLE: [(&str, [u16; 10]); 4] = [
+    ("reader", [403, 403, 403, 403, 403, 403, 403, 403, 403, 403]),
+    ("member", [201, 201, 403, 403, 403, 403, 403, 403, 403, 403]),
+    ("admin", [201, 201, 403, 200, 200, 200, 204, 204, 403, 403]),
+    ("owner", [201, 201, 403, 200, 200, 200, 204, 204, 200, 204]),
 ];
 
 pub async fn each_role_may_do_what_the_table_says(stack: &Stack) {
@@ -23,6 +23,9 @@ pub async fn each_role_may_do_what_the_table_says(stack: &Stack) {
         stack.settle().await;
         let replies = [
             bob.say(&group, "b-1", "bob's").await,
+            bob.post(&format!("/api/messages/{theirs}/reactions"), json!({ "emoji": "👍" })).await,
+            bob.request("PUT", &format!("/api/messages/{theirs}"), json!({ "text": "bob's" })).await,
+            bob.request("PUT", &format!("/api/messages/{theirs}/pin"), json!(null)).await,
             bob.request("PATCH", &path, json!({ "title": "Bob's group" })).await,
             bob.add(&group, &eve, "member").await,
             {

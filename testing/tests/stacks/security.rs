@@ -30,6 +30,14 @@ pub async fn tokens_are_checked_everywhere(stack: &Stack) {
         ("PUT", format!("/api/conversations/{somebody}/read")),
         ("GET", format!("/api/messages/{somebody}")),
         ("DELETE", format!("/api/messages/{somebody}")),
+        ("PUT", format!("/api/messages/{somebody}")),
+        ("GET", format!("/api/messages/{somebody}/edits")),
+        ("GET", format!("/api/messages/{somebody}/reactions")),
+        ("POST", format!("/api/messages/{somebody}/reactions")),
+        ("DELETE", format!("/api/messages/{somebody}/reactions/:a:")),
+        ("PUT", format!("/api/messages/{somebody}/pin")),
+        ("DELETE", format!("/api/messages/{somebody}/pin")),
+        ("GET", format!("/api/conversations/{somebody}/pins")),
     ];
     let (head, rest) = ann.access_token.split_once('.').unwrap();
     let (body, signature) = rest.split_once('.').unwrap();

@@ -1,18 +1,31 @@
-//! What stored events change in other rows. Everything here may happen any number of times, in any order.
+//! What stored events change in other rows. Everything here may happen any number of times, in any order: what a row says is computed from
+//! the events that are stored, or the higher seq wins.
+
+use std::collections::BTreeSet;
 
 use sea_orm::prelude::Uuid;
-use sea_orm::sea_query::{Expr, ExprTrait as _};
+use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter};
 use sealpost_schema::entities::{conversation_key, event, outbox};
-use sealpost_schema::{Event, EventBody, MessageId};
+use sealpost_schema::{Event, EventBody};
 
+use super::bases::Bases;
 use super::insert::portions;
+use super::reactions;
 use super::store::{Stored, claim};
 
-/// Deleted messages lose their content, deleted conversations their keys; what is stored leaves the outbox.
-pub(super) async fn apply(transaction: &DatabaseTransaction, events: &[&Event], stored: &Stored) -> Result<(), DbErr> {
+/// Deleted messages lose their content and that of their edits and reactions, deleted conversations their keys; edited and pinned messages
+/// name the event that says so; what is stored leaves the outbox.
+pub(super) async fn apply(
+    transaction: &DatabaseTransaction,
+    events: &[&Event],
+    stored: &Stored,
+    bases: &Bases,
+) -> Result<(), DbErr> {
     let mut done: Vec<Uuid> = Vec::new();
-    for event in events.iter().filter(|event| event.body.kind() != "message_posted") {
+    let (mut deleted, mut edited, mut pinned) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let mut reacted: Vec<&Event> = Vec::new();
+    for &event in events.iter().filter(|event| event.body.kind() != "message_posted") {
         if stored.problems.contains_key(&claim(event)) {
             // Not stored: no effect, and it stays in the outbox.
             continue;
@@ -22,33 +35,87 @@ pub(super) async fn apply(transaction: &DatabaseTransaction, events: &[&Event], 
             // Its like was stored under another seq, with its effect.
             continue;
         }
+        if let Some(message) = event.body.target().filter(|_| bases.is_deleted(event)) {
+            deleted.insert(message.0);
+        }
         match event.body {
-            EventBody::MessageDeleted { message_id, .. } => destroy_message(transaction, event, message_id).await?,
+            EventBody::MessageDeleted { message_id, .. } => drop(deleted.insert(message_id.0)),
+            EventBody::MessageEdited { message_id, .. } => drop(edited.insert(message_id.0)),
+            EventBody::MessagePinned { message_id, .. } | EventBody::MessageUnpinned { message_id, .. } => {
+                pinned.insert(message_id.0);
+            }
+            EventBody::ReactionAdded { .. } | EventBody::ReactionRemoved { .. } => reacted.push(event),
             EventBody::ConversationDeleted => destroy_keys(transaction, event).await?,
             _ => {}
         }
     }
+    name_newest_edit(transaction, edited).await?;
+    name_pin(transaction, pinned).await?;
+    reacted.retain(|event| event.body.target().is_some_and(|message| !deleted.contains(&message.0)));
+    reactions::apply(transaction, &reacted).await?;
+    destroy_messages(transaction, deleted).await?;
     for ids in portions(&done) {
         outbox::Entity::delete_many().filter(outbox::Column::Id.is_in(ids)).exec(transaction).await?;
     }
     Ok(())
 }
 
-/// Of several deletions of one message the first counts, in whatever order they come.
-async fn destroy_message(transaction: &DatabaseTransaction, event: &Event, message: MessageId) -> Result<(), DbErr> {
-    let seq = event.seq.to_db();
-    let later = Expr::col(event::Column::DeletedSeq).is_null().or(Expr::col(event::Column::DeletedSeq).gt(seq));
-    event::Entity::update_many()
-        .col_expr(event::Column::Sealed, Expr::value(Option::<String>::None))
-        .col_expr(
-            event::Column::DeletedSeq,
-            Expr::case(later, seq).finally(Expr::col(event::Column::DeletedSeq)).into(),
-        )
-        .filter(event::Column::ConversationId.eq(event.conversation_id.0))
-        .filter(event::Column::Id.eq(message.0))
-        .filter(event::Column::Kind.eq("message_posted"))
-        .exec(transaction)
-        .await?;
+/// Of several deletions of one message the first counts, in whatever order they come. What an edit or reaction says that is stored after
+/// the deletion goes, too.
+async fn destroy_messages(transaction: &DatabaseTransaction, messages: BTreeSet<Uuid>) -> Result<(), DbErr> {
+    const FIRST: &str = "COALESCE((SELECT MIN(e.seq) FROM events e \
+        WHERE e.target_id = events.id AND e.kind = 'message_deleted'), deleted_seq)";
+    let messages: Vec<Uuid> = messages.into_iter().collect();
+    let nothing = || Expr::value(Option::<String>::None);
+    for ids in portions(&messages) {
+        event::Entity::update_many()
+            .col_expr(event::Column::Sealed, nothing())
+            .col_expr(event::Column::DeletedSeq, Expr::cust(FIRST))
+            .col_expr(event::Column::PinnedSeq, Expr::value(Option::<i64>::None))
+            .filter(event::Column::Id.is_in(ids.clone()))
+            .filter(event::Column::Kind.eq("message_posted"))
+            .exec(transaction)
+            .await?;
+        event::Entity::update_many()
+            .col_expr(event::Column::Sealed, nothing())
+            .filter(event::Column::TargetId.is_in(ids.clone()))
+            .filter(event::Column::Sealed.is_not_null())
+            .exec(transaction)
+            .await?;
+        reactions::destroy(transaction, ids).await?;
+    }
+    Ok(())
+}
+
+async fn name_newest_edit(transaction: &DatabaseTransaction, messages: BTreeSet<Uuid>) -> Result<(), DbErr> {
+    const NEWEST: &str =
+        "(SELECT MAX(e.seq) FROM events e WHERE e.target_id = events.id AND e.kind = 'message_edited')";
+    let messages: Vec<Uuid> = messages.into_iter().collect();
+    for ids in portions(&messages) {
+        event::Entity::update_many()
+            .col_expr(event::Column::EditedSeq, Expr::cust(NEWEST))
+            .filter(event::Column::Id.is_in(ids))
+            .filter(event::Column::Kind.eq("message_posted"))
+            .exec(transaction)
+            .await?;
+    }
+    Ok(())
+}
+
+/// A message is pinned if the newest event that pins or unpins it pins it.
+async fn name_pin(transaction: &DatabaseTransaction, messages: BTreeSet<Uuid>) -> Result<(), DbErr> {
+    const PIN: &str = "(SELECT CASE WHEN e.kind = 'message_pinned' THEN e.seq END FROM events e \
+        WHERE e.target_id = events.id AND e.kind IN ('message_pinned', 'message_unpinned') \
+        ORDER BY e.seq DESC LIMIT 1)";
+    let messages: Vec<Uuid> = messages.into_iter().collect();
+    for ids in portions(&messages) {
+        event::Entity::update_many()
+            .col_expr(event::Column::PinnedSeq, Expr::cust(PIN))
+            .filter(event::Column::Id.is_in(ids))
+            .filter(event::Column::Kind.eq("message_posted"))
+            .exec(transaction)
+            .await?;
+    }
     Ok(())
 }
 

@@ -9,11 +9,13 @@
 //!
 //! `tests/workers/persistence.rs` keeps these, on SQLite and on Postgres.
 
+mod bases;
 mod config;
 mod effects;
 mod failure;
 mod insert;
 mod notice;
+mod reactions;
 mod refused;
 mod store;
 mod worker;

@@ -1,12 +1,13 @@
 //! One transaction for a batch of events.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use sea_orm::{
     DatabaseConnection, DatabaseTransaction, DbErr, SqlErr, SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
 use sealpost_schema::{ConversationId, Event, EventBody, EventId, MessageId, Seq, VoidedEvent};
 
+use super::bases::Bases;
 use super::effects;
 use super::insert::{Taken, insert, insert_at_once};
 use super::refused;
@@ -31,7 +32,7 @@ pub enum Problem {
     )]
     IdClash { conversation_id: ConversationId, event_id: EventId, other_id: ConversationId },
     /// Its message is on its way with another worker, or never came.
-    #[error("event {event_id} deletes message {message_id}, which is not in the store")]
+    #[error("event {event_id} changes message {message_id}, which is not in the store")]
     BaseMissing { event_id: EventId, message_id: MessageId },
 }
 
@@ -84,15 +85,17 @@ pub(super) async fn store(
 }
 
 async fn attempt(db: &DatabaseConnection, events: &[&Event], taken: Taken) -> Result<Stored, DbErr> {
-    let (deletions, others): (Vec<&Event>, Vec<&Event>) = events.iter().partition(|event| deletes(event).is_some());
+    let (changes, others): (Vec<&Event>, Vec<&Event>) = events.iter().partition(|event| event.body.target().is_some());
     let transaction = begin(db).await?;
     let mut stored = Stored::default();
     insert_all(&transaction, &others, taken, &mut stored).await?;
-    if !deletions.is_empty() {
-        let ready = with_their_messages(&transaction, &deletions, &mut stored).await?;
+    let mut bases = Bases::default();
+    if !changes.is_empty() {
+        bases = Bases::lock(&transaction, &changes).await?;
+        let ready = bases.ready(&changes, &mut stored);
         insert_all(&transaction, &ready, taken, &mut stored).await?;
     }
-    effects::apply(&transaction, events, &stored).await?;
+    effects::apply(&transaction, events, &stored, &bases).await?;
     transaction.commit().await?;
     Ok(stored)
 }
@@ -102,14 +105,6 @@ async fn begin(db: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
     let options =
         TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), ..Default::default() };
     db.begin_with_options(options).await
-}
-
-/// The message that an event deletes.
-pub(super) fn deletes(event: &Event) -> Option<MessageId> {
-    match event.body {
-        EventBody::MessageDeleted { message_id, .. } => Some(message_id),
-        _ => None,
-    }
 }
 
 async fn insert_all(
@@ -125,28 +120,4 @@ async fn insert_all(
         refused::classify(transaction, events, stored).await?;
     }
     Ok(())
-}
-
-/// The deletions whose message is in the store; the others become problems.
-async fn with_their_messages<'a>(
-    transaction: &DatabaseTransaction,
-    deletions: &[&'a Event],
-    stored: &mut Stored,
-) -> Result<Vec<&'a Event>, DbErr> {
-    let ids: Vec<_> = deletions.iter().filter_map(|event| deletes(event)).map(|id| id.0).collect();
-    let there: HashSet<_> = refused::find_by_ids(transaction, &ids)
-        .await?
-        .into_iter()
-        .map(|place| (ConversationId(place.conversation_id), MessageId(place.id)))
-        .collect();
-    let mut ready = Vec::with_capacity(deletions.len());
-    for &event in deletions {
-        match deletes(event) {
-            Some(message_id) if !there.contains(&(event.conversation_id, message_id)) => {
-                stored.problems.insert(claim(event), Problem::BaseMissing { event_id: event.id, message_id });
-            }
-            _ => ready.push(event),
-        }
-    }
-    Ok(ready)
 }

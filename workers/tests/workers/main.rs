@@ -1,6 +1,7 @@
 //! The workers on real databases and a real log.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod changes;
 mod dead_letters;
 mod delivery;
 mod harness;

@@ -1,0 +1,108 @@
+//! A message as it is now, wherever that is known: in the store, and in the log for what is not stored yet. What changes a message starts
+//! from here.
+
+use std::sync::Arc;
+
+use sea_orm::EntityTrait as _;
+use sealpost_schema::entities::event;
+use sealpost_schema::{ConversationId, Event, EventBody, EventId, MessageId, ProblemKind, Seq, UserId};
+
+use super::get::find;
+use crate::conversations::find_visible;
+use crate::problem::{ApiError, ApiResult};
+use crate::state::App;
+
+/// A message that the user may see.
+pub struct Current {
+    pub row: event::Model,
+    /// Its newest edit.
+    pub edit: Option<Arc<Event>>,
+    /// What the log has about it and the store has not, in order.
+    pub unstored: Vec<Arc<Event>>,
+}
+
+impl Current {
+    /// `conversation`: if it is known; then a message is found that is not stored yet.
+    pub async fn load(app: &App, user: UserId, conversation: Option<ConversationId>, id: MessageId) -> ApiResult<Self> {
+        let conversation = match conversation {
+            Some(conversation) => {
+                find_visible(app, user, conversation, "message").await?;
+                conversation
+            }
+            None => ConversationId(find(app, user, id).await?.conversation_id),
+        };
+        // Before the row: what is stored after this is found in the log.
+        let (floor, _) = app.reader().stored_floor(conversation).await.map_err(|error| ApiError::store(&error))?;
+        let stored = match find(app, user, id).await {
+            Ok(row) if row.conversation_id == conversation.0 => Some(row),
+            Ok(_) => return Err(ApiError::not_found("message")),
+            Err(error) if error.0.kind == ProblemKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let tail = app.reader().tail(conversation, floor).await.map_err(|error| ApiError::lane(&error))?;
+        let events = tail.events_after(floor);
+        let row = match stored {
+            Some(row) => row,
+            None => match events.values().find(|event| event.id == EventId(id.0) && is_message(event)) {
+                Some(event) => event::Model::of(event).map_err(|error| ApiError::internal(&error))?,
+                // Stored between the two looks.
+                None => find(app, user, id).await?,
+            },
+        };
+        let unstored: Vec<_> = events.into_values().filter(|event| event.body.target() == Some(id)).collect();
+        let edit = match newest_edit(&unstored, row.edited_seq) {
+            Some(edit) => Some(edit),
+            None => stored_edit(app, &row).await?,
+        };
+        Ok(Self { row, edit, unstored })
+    }
+
+    pub fn conversation_id(&self) -> ConversationId {
+        ConversationId(self.row.conversation_id)
+    }
+
+    pub fn id(&self) -> MessageId {
+        MessageId(self.row.id)
+    }
+
+    pub fn seq(&self) -> Seq {
+        Seq::from_db(self.row.seq)
+    }
+
+    pub fn author(&self) -> UserId {
+        UserId(self.row.sender_id)
+    }
+
+    pub fn is_deleted(&self) -> bool {
+        self.row.sealed.is_none()
+            || self.unstored.iter().any(|event| matches!(event.body, EventBody::MessageDeleted { .. }))
+    }
+
+    /// The text that counts, and the seq of the event that brought it.
+    pub async fn text(&self, app: &App) -> ApiResult<(Option<String>, Seq)> {
+        let conversation = self.conversation_id();
+        let (id, sender, sealed, seq) = match &self.edit {
+            Some(edit) => (edit.id, edit.sender_id, edit.body.content(), edit.seq),
+            None => (EventId(self.row.id), self.author(), self.row.sealed.as_deref(), self.seq()),
+        };
+        let opened = app.keys.open(conversation, id, sender, sealed.unwrap_or_default()).await;
+        Ok((opened.ok(), seq))
+    }
+}
+
+fn is_message(event: &Event) -> bool {
+    matches!(event.body, EventBody::MessagePosted { .. })
+}
+
+/// The newest edit among these, if it is newer than the one that the store knows.
+fn newest_edit(events: &[Arc<Event>], stored: Option<i64>) -> Option<Arc<Event>> {
+    let edits = events.iter().filter(|event| matches!(event.body, EventBody::MessageEdited { .. }));
+    edits.max_by_key(|event| event.seq).filter(|edit| stored.is_none_or(|seq| edit.seq > Seq::from_db(seq))).cloned()
+}
+
+async fn stored_edit(app: &App, row: &event::Model) -> ApiResult<Option<Arc<Event>>> {
+    let Some(seq) = row.edited_seq else { return Ok(None) };
+    let edit = event::Entity::find_by_id((row.conversation_id, seq)).one(&app.db).await;
+    let edit = edit.map_err(|error| ApiError::store(&error))?;
+    edit.map(|edit| edit.to_event().map(Arc::new).map_err(|error| ApiError::internal(&error))).transpose()
+}

@@ -1,0 +1,137 @@
+//! `PUT` and `DELETE /messages/{message_id}/pin`, the frame `message_pin`, and `GET /conversations/{conversation_id}/pins`
+
+use axum::Json;
+use axum::extract::State;
+use sea_orm::{ColumnTrait as _, PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, Select};
+use sealpost_lane::Rule;
+use sealpost_schema::entities::event;
+use sealpost_schema::{Action, ConversationId, EventBody, EventId, MessageId, Problem, ProblemKind, Seq, UserId};
+use serde::Serialize;
+
+use super::change::{Decision, draft, submit};
+use super::current::Current;
+use super::model::{ChangeResponse, MessageResponse};
+use super::show::{Found, show};
+use crate::auth::Principal;
+use crate::conversations::find_visible;
+use crate::problem::{ApiError, ApiResult, Path};
+use crate::state::App;
+
+/// Pinned messages of one conversation. Requests at the same time may go past it by as many as there are.
+const MAX_PINS: u64 = 100;
+
+/// Pin a message
+///
+/// Takes the right `pin`: by default admins have it, and in a dm both. What is pinned already makes no event. At most 100 a conversation.
+#[utoipa::path(
+    put, path = "/messages/{message_id}/pin", tag = "messages", security(("bearer" = [])),
+    params(("message_id" = MessageId, Path)),
+    responses(
+        (status = 200, body = ChangeResponse),
+        (status = 401, body = Problem, content_type = "application/problem+json", description = "No valid token"),
+        (status = 403, body = Problem, content_type = "application/problem+json", description = "Your role may not pin"),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "No such message for you"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "It is deleted, or too many are pinned"),
+        (status = 503, body = Problem, content_type = "application/problem+json", description = "Not taken, or not known whether taken: see the type"),
+    )
+)]
+pub async fn pin_message(
+    State(app): State<App>,
+    principal: Principal,
+    Path(id): Path<MessageId>,
+) -> ApiResult<Json<ChangeResponse>> {
+    change(&app, principal.user_id, id, true).await
+}
+
+/// Unpin a message
+///
+/// What is not pinned makes no event.
+#[utoipa::path(
+    delete, path = "/messages/{message_id}/pin", tag = "messages", security(("bearer" = [])),
+    params(("message_id" = MessageId, Path)),
+    responses(
+        (status = 200, body = ChangeResponse),
+        (status = 401, body = Problem, content_type = "application/problem+json", description = "No valid token"),
+        (status = 403, body = Problem, content_type = "application/problem+json", description = "Your role may not pin"),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "No such message for you"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "It is deleted"),
+        (status = 503, body = Problem, content_type = "application/problem+json", description = "Not taken, or not known whether taken: see the type"),
+    )
+)]
+pub async fn unpin_message(
+    State(app): State<App>,
+    principal: Principal,
+    Path(id): Path<MessageId>,
+) -> ApiResult<Json<ChangeResponse>> {
+    change(&app, principal.user_id, id, false).await
+}
+
+async fn change(app: &App, user: UserId, id: MessageId, add: bool) -> ApiResult<Json<ChangeResponse>> {
+    let current = Current::load(app, user, None, id).await?;
+    let decision = pin(app, user, &current, add).await?;
+    Ok(Json(submit(app, current.conversation_id(), id, decision).await?.stored().await))
+}
+
+pub async fn pin(app: &App, user: UserId, current: &Current, add: bool) -> ApiResult<Decision> {
+    if current.is_deleted() {
+        return Err(ApiError::message_deleted());
+    }
+    let stored = current.row.pinned_seq.map(|seq| (Seq::from_db(seq), true));
+    let logged = current.unstored.iter().filter_map(|event| match event.body {
+        EventBody::MessagePinned { .. } => Some((event.seq, true)),
+        EventBody::MessageUnpinned { .. } => Some((event.seq, false)),
+        _ => None,
+    });
+    let newest = stored.into_iter().chain(logged).max();
+    if newest.is_some_and(|(_, pinned)| pinned) == add {
+        return Ok(Decision::Nothing(newest.map(|(seq, _)| seq)));
+    }
+    let conversation = current.conversation_id();
+    if add {
+        let count = pinned(conversation, user).count(&app.db).await.map_err(|error| ApiError::store(&error))?;
+        if count >= MAX_PINS {
+            let detail = format!("{MAX_PINS} messages are pinned here, the most there may be. Unpin one first.");
+            return Err(ApiError::new(ProblemKind::TooManyPins, detail));
+        }
+    }
+    let (message_id, message_seq) = (current.id(), current.seq());
+    let body = if add {
+        EventBody::MessagePinned { message_id, message_seq }
+    } else {
+        EventBody::MessageUnpinned { message_id, message_seq }
+    };
+    Ok(Decision::Append(draft(app, user, EventId::new(), body, Rule::May(Action::Pin))))
+}
+
+fn pinned(conversation: ConversationId, user: UserId) -> Select<event::Entity> {
+    event::Entity::of_for_user(conversation.0, user.0).filter(event::Column::PinnedSeq.is_not_null())
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct ListPinsResponse {
+    /// Pinned last, first.
+    pub messages: Vec<MessageResponse>,
+}
+
+/// List the pinned messages
+#[utoipa::path(
+    get, path = "/conversations/{conversation_id}/pins", tag = "messages", security(("bearer" = [])),
+    params(("conversation_id" = ConversationId, Path)),
+    responses(
+        (status = 200, body = ListPinsResponse),
+        (status = 401, body = Problem, content_type = "application/problem+json", description = "No valid token"),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "No such conversation for you"),
+        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store is away"),
+    )
+)]
+pub async fn list_pins(
+    State(app): State<App>,
+    principal: Principal,
+    Path(id): Path<ConversationId>,
+) -> ApiResult<Json<ListPinsResponse>> {
+    find_visible(&app, principal.user_id, id, "conversation").await?;
+    let rows = pinned(id, principal.user_id).order_by_desc(event::Column::PinnedSeq).limit(MAX_PINS * 2).all(&app.db);
+    let rows = rows.await.map_err(|error| ApiError::store(&error))?;
+    let found = rows.into_iter().map(Found::from).collect();
+    Ok(Json(ListPinsResponse { messages: show(&app, principal.user_id, found).await? }))
+}

@@ -1,0 +1,60 @@
+//! The messages that changes are about: there before them, and locked while the changes are stored.
+//!
+//! Without the lock two workers could store an edit and the deletion of its message side by side, neither seeing the other, and the edit
+//! would keep its content.
+
+use std::collections::{BTreeSet, HashMap};
+
+use sea_orm::prelude::Uuid;
+use sea_orm::{ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sealpost_schema::Event;
+use sealpost_schema::entities::event;
+
+use super::insert::portions;
+use super::store::{Problem, Stored, claim};
+
+/// By conversation and id; whether the message was deleted before this batch.
+#[derive(Debug, Default)]
+pub(super) struct Bases(HashMap<(Uuid, Uuid), bool>);
+
+impl Bases {
+    /// In the order of their ids, so that two workers wait for each other rather than deadlock.
+    pub async fn lock(transaction: &DatabaseTransaction, changes: &[&Event]) -> Result<Self, DbErr> {
+        let ids: BTreeSet<Uuid> = changes.iter().filter_map(|event| event.body.target()).map(|id| id.0).collect();
+        let ids: Vec<Uuid> = ids.into_iter().collect();
+        let mut bases = HashMap::with_capacity(ids.len());
+        for ids in portions(&ids) {
+            let rows: Vec<(Uuid, Uuid, Option<i64>)> = event::Entity::find()
+                .select_only()
+                .columns([event::Column::ConversationId, event::Column::Id, event::Column::DeletedSeq])
+                .filter(event::Column::Id.is_in(ids))
+                .order_by_asc(event::Column::Id)
+                .lock_exclusive()
+                .into_tuple()
+                .all(transaction)
+                .await?;
+            bases.extend(rows.into_iter().map(|(conversation, id, deleted)| ((conversation, id), deleted.is_some())));
+        }
+        Ok(Self(bases))
+    }
+
+    /// The changes whose message is in the store; the others become problems.
+    pub fn ready<'a>(&self, changes: &[&'a Event], stored: &mut Stored) -> Vec<&'a Event> {
+        let mut ready = Vec::with_capacity(changes.len());
+        for &event in changes {
+            match event.body.target() {
+                Some(message_id) if !self.0.contains_key(&(event.conversation_id.0, message_id.0)) => {
+                    stored.problems.insert(claim(event), Problem::BaseMissing { event_id: event.id, message_id });
+                }
+                _ => ready.push(event),
+            }
+        }
+        ready
+    }
+
+    /// Whether the message that this changes was deleted before this batch.
+    pub fn is_deleted(&self, event: &Event) -> bool {
+        let target = event.body.target().map(|message| (event.conversation_id.0, message.0));
+        target.and_then(|target| self.0.get(&target)).copied().unwrap_or(false)
+    }
+}

@@ -1,0 +1,243 @@
+//! Changes of messages in the store: whatever order they come in, and however often, the same rows.
+
+use std::collections::BTreeMap;
+
+use crate::harness::{World, deletion, event, message, on_both_stores, quick};
+use sea_orm::prelude::Uuid;
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
+use sealpost_schema::entities::{event as stored, reaction};
+use sealpost_schema::{ConversationId, Event, EventBody, MessageId, ReactionHash, UserId};
+use sealpost_workers::persistence::{CONSUMER, PersistenceConfig};
+
+on_both_stores! {
+    changes_in_any_order_and_repeated_end_in_the_same_rows
+    an_edit_that_is_stored_after_the_deletion_loses_its_content
+    edits_and_deletions_by_racing_workers_leave_no_content
+    a_change_before_its_message_waits_for_it
+}
+
+/// Most changes come before their messages here, and are put back many times.
+fn patient() -> PersistenceConfig {
+    PersistenceConfig { put_back_max_ms: 1000, max_attempts: 10_000, ..quick() }
+}
+
+/// A small generator with a seed: the same numbers in every run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from((self.0 >> 33) % limit as u64).unwrap()
+    }
+
+    fn shuffle<T>(&mut self, list: &mut [T]) {
+        for index in (1..list.len()).rev() {
+            list.swap(index, self.below(index + 1));
+        }
+    }
+}
+
+fn change(of: &Event, seq: u64, body: impl FnOnce(MessageId) -> EventBody) -> Event {
+    event(of.conversation_id, seq, body(MessageId::from(of.id)))
+}
+
+fn edit(of: &Event, seq: u64) -> Event {
+    change(of, seq, |message_id| EventBody::MessageEdited {
+        message_id,
+        message_seq: of.seq,
+        sealed: format!("edit {seq}"),
+    })
+}
+
+fn reaction(of: &Event, seq: u64, emoji: u128, user: u128, added: bool) -> Event {
+    let (reaction, sealed, message_seq) = (ReactionHash(Uuid::from_u128(emoji)), format!("emoji {seq}"), of.seq);
+    let event = change(of, seq, |message_id| {
+        if added {
+            EventBody::ReactionAdded { message_id, message_seq, reaction, sealed }
+        } else {
+            EventBody::ReactionRemoved { message_id, message_seq, reaction, sealed }
+        }
+    });
+    Event { sender_id: UserId(Uuid::from_u128(user)), ..event }
+}
+
+/// A conversation of 120 events, as a lane would number them: after a deletion nothing changes that message.
+fn history(numbers: &mut Numbers) -> Vec<Event> {
+    let conversation = ConversationId::new();
+    let mut events: Vec<Event> = (1..=6).map(|seq| message(conversation, seq)).collect();
+    let mut alive: Vec<Event> = events.clone();
+    for seq in 7..=120 {
+        if alive.is_empty() {
+            events.push(message(conversation, seq));
+            alive.extend(events.last().cloned());
+            continue;
+        }
+        let index = numbers.below(alive.len());
+        let of = alive[index].clone();
+        let user = numbers.below(2) as u128;
+        events.push(match numbers.below(20) {
+            0..6 => edit(&of, seq),
+            6..11 => reaction(&of, seq, numbers.below(3) as u128, user, true),
+            11..15 => reaction(&of, seq, numbers.below(3) as u128, user, false),
+            15..17 => change(&of, seq, |message_id| EventBody::MessagePinned { message_id, message_seq: of.seq }),
+            17 => change(&of, seq, |message_id| EventBody::MessageUnpinned { message_id, message_seq: of.seq }),
+            18 => {
+                alive.remove(index);
+                deletion(seq, &of)
+            }
+            _ => {
+                let posted = message(conversation, seq);
+                alive.push(posted.clone());
+                posted
+            }
+        });
+    }
+    events
+}
+
+/// Of a message: sealed, deleted, edited, pinned.
+type Shown = (Option<String>, Option<i64>, Option<i64>, Option<i64>);
+/// By message, emoji and user: seq, added.
+type Reactions = BTreeMap<(Uuid, Uuid, Uuid), (i64, bool)>;
+
+/// What the events say, read in their order.
+fn expected(events: &[Event]) -> (BTreeMap<Uuid, Shown>, Reactions) {
+    let (mut messages, mut reactions): (BTreeMap<Uuid, Shown>, Reactions) = Default::default();
+    for event in events {
+        let seq = event.seq.to_db();
+        let mut react = |message: MessageId, reaction: ReactionHash, added| {
+            reactions.insert((message.0, reaction.0, event.sender_id.0), (seq, added));
+        };
+        match &event.body {
+            EventBody::MessagePosted { sealed, .. } => {
+                messages.insert(event.id.0, (Some(sealed.clone()), None, None, None));
+            }
+            EventBody::MessageEdited { message_id, .. } => messages.get_mut(&message_id.0).unwrap().2 = Some(seq),
+            EventBody::MessagePinned { message_id, .. } => messages.get_mut(&message_id.0).unwrap().3 = Some(seq),
+            EventBody::MessageUnpinned { message_id, .. } => messages.get_mut(&message_id.0).unwrap().3 = None,
+            EventBody::ReactionAdded { message_id, reaction, .. } => react(*message_id, *reaction, true),
+            EventBody::ReactionRemoved { message_id, reaction, .. } => react(*message_id, *reaction, false),
+            EventBody::MessageDeleted { message_id, .. } => {
+                let shown = messages.get_mut(&message_id.0).unwrap();
+                (shown.0, shown.1, shown.3) = (None, Some(seq), None);
+                reactions.retain(|(message, ..), _| *message != message_id.0);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    (messages, reactions)
+}
+
+async fn assert_stored(world: &World, events: &[Event]) {
+    let (messages, reactions) = expected(events);
+    let conversation = events[0].conversation_id.0;
+    let rows = stored::Entity::find()
+        .filter(stored::Column::ConversationId.eq(conversation))
+        .order_by_asc(stored::Column::Seq)
+        .all(&world.db)
+        .await
+        .unwrap();
+    let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
+    assert_eq!(ids, events.iter().map(|event| event.id.0).collect::<Vec<_>>());
+    for (row, event) in rows.iter().zip(events) {
+        if row.kind == "message_posted" {
+            let shown = (row.sealed.clone(), row.deleted_seq, row.edited_seq, row.pinned_seq);
+            assert_eq!(Some(&shown), messages.get(&row.id), "{row:?}");
+            continue;
+        }
+        let gone = event.body.target().is_some_and(|message| messages[&message.0].1.is_some());
+        let whole = if gone { event.without_content() } else { event.clone() };
+        assert_eq!(row.to_event().unwrap(), whole, "{row:?}");
+    }
+    let rows = reaction::Entity::find().filter(reaction::Column::ConversationId.eq(conversation)).all(&world.db).await;
+    let stored: Reactions = rows
+        .unwrap()
+        .into_iter()
+        .map(|row| ((row.message_id, row.reaction, row.user_id), (row.seq, row.added)))
+        .collect();
+    assert_eq!(stored, reactions);
+}
+
+async fn changes_in_any_order_and_repeated_end_in_the_same_rows(world: World) {
+    let mut numbers = Numbers(17);
+    let histories: Vec<Vec<Event>> = (0..8).map(|_| history(&mut numbers)).collect();
+    let mut records: Vec<Vec<Event>> =
+        histories.iter().flat_map(|events| events.chunks(3)).map(<[Event]>::to_vec).collect();
+    records.extend(records.clone());
+    numbers.shuffle(&mut records);
+    for record in &records {
+        world.log.append(record).await;
+    }
+    let config = PersistenceConfig { max_records: 7, max_events: 20, ..patient() };
+    let workers = [world.persistence_on(&world.log, config.clone()), world.persistence_on(&world.log, config.clone())];
+    world.log.drained(CONSUMER).await;
+    for worker in workers {
+        worker.stop().await;
+    }
+    for events in &histories {
+        assert_stored(&world, events).await;
+    }
+    // All of it once more, in another order, when everything is there.
+    numbers.shuffle(&mut records);
+    for record in &records {
+        world.log.append(record).await;
+    }
+    let worker = world.persistence_on(&world.log, config);
+    world.log.drained(CONSUMER).await;
+    worker.stop().await;
+    for events in &histories {
+        assert_stored(&world, events).await;
+    }
+    assert!(world.log.dead_letters().await.is_empty());
+}
+
+async fn an_edit_that_is_stored_after_the_deletion_loses_its_content(world: World) {
+    let posted = message(ConversationId::new(), 1);
+    let events = [posted.clone(), edit(&posted, 2), reaction(&posted, 3, 1, 1, true), deletion(4, &posted)];
+    let worker = world.persistence();
+    for index in [0, 3, 1, 2, 0, 1, 2] {
+        world.log.append(&events[index..=index]).await;
+        world.log.drained(CONSUMER).await;
+    }
+    worker.stop().await;
+    assert_stored(&world, &events).await;
+    assert!(world.table().await.iter().all(|row| row.sealed.is_none()));
+}
+
+async fn edits_and_deletions_by_racing_workers_leave_no_content(world: World) {
+    let conversation = ConversationId::new();
+    let posted: Vec<Event> = (1..=60).map(|seq| message(conversation, seq)).collect();
+    let mut events = posted.clone();
+    for (of, seq) in posted.iter().zip(61..) {
+        events.push(edit(of, seq));
+    }
+    for (of, seq) in posted.iter().zip(121..) {
+        events.push(deletion(seq, of));
+    }
+    for (index, (edit, deletion)) in events[60..120].iter().zip(&events[120..]).enumerate() {
+        if index == 10 {
+            world.log.append(&posted).await;
+        }
+        world.log.append(std::slice::from_ref(deletion)).await;
+        world.log.append(std::slice::from_ref(edit)).await;
+    }
+    let config = PersistenceConfig { max_records: 1, ..patient() };
+    let workers = [0; 4].map(|_| world.persistence_on(&world.log, config.clone()));
+    world.log.drained(CONSUMER).await;
+    for worker in workers {
+        worker.stop().await;
+    }
+    assert_stored(&world, &events).await;
+    assert!(world.log.dead_letters().await.is_empty());
+}
+
+async fn a_change_before_its_message_waits_for_it(world: World) {
+    let posted = message(ConversationId::new(), 1);
+    let events = [posted.clone(), edit(&posted, 2), reaction(&posted, 3, 1, 1, true)];
+    let worker = world.persistence();
+    world.log.append(&events[1..]).await;
+    world.log.append(&events[..1]).await;
+    world.log.drained(CONSUMER).await;
+    worker.stop().await;
+    assert_stored(&world, &events).await;
+}
