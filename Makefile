@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help run test lint fmt check cluster bench torture openapi fuzz-api tools clean-tools
+.PHONY: help run test lint fmt check cluster bench simulate torture torture-long openapi fuzz-api tools clean-tools
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -32,9 +32,16 @@ bench: ## the load generator against NATS and Postgres on this machine; ARGS="..
 	cargo build --release --locked -p sealpost -p sealpost-bench
 	tools/with-services target/release/sealpost-bench $(ARGS)
 
+simulate: ## thousands of simulated worlds with faults, no server needed; SEEDS=5000 SEED=0, and SEEDS=1 prints one world's history
+	SEALPOST_SIMULATION_SEEDS=$(or $(SEEDS),5000) SEALPOST_SIMULATION_FIRST=$(or $(SEED),0) \
+		cargo test --workspace --locked --test simulation -- --nocapture every_seed
+
 torture: ## break everything for ten minutes, both stacks, and hold the servers to their promises; ARGS="..." is passed on
 	cargo build --release --locked -p sealpost -p sealpost-torture
 	tools/with-services target/release/sealpost-torture $(ARGS)
+
+torture-long: ## until 300 kills and 1,000,000 stored messages, both stacks in turns; hours, for a machine with nothing else to do
+	$(MAKE) torture ARGS="--seed 1000 --minutes 5 --rate 400 --until-kills 300 --until-stored 1000000 $(ARGS)"
 
 openapi: ## write the API description into openapi/
 	cargo run --quiet --locked -- openapi --out openapi

@@ -50,11 +50,18 @@ pub struct LiveSubscription {
 // `dyn Any` has no Debug that says something; the receiver's is enough.
 impl LiveSubscription {
     pub fn new(receiver: mpsc::Receiver<LiveItem>, guard: Option<Box<dyn std::any::Any + Send + Sync>>) -> Self {
+        metrics::gauge!("sealpost_live_subscriptions").increment(1.0);
         Self { receiver, _guard: guard }
     }
 
     /// `None` when the bus has shut down. Cancel-safe.
     pub async fn recv(&mut self) -> Option<LiveItem> {
         self.receiver.recv().await
+    }
+}
+
+impl Drop for LiveSubscription {
+    fn drop(&mut self) {
+        metrics::gauge!("sealpost_live_subscriptions").decrement(1.0);
     }
 }

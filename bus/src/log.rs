@@ -165,6 +165,13 @@ pub struct Delivery {
     pub(crate) token: String,
 }
 
+impl Delivery {
+    /// For back ends outside of this crate, which find a delivery again by its position.
+    pub fn new(record: Record, attempt: u32) -> Self {
+        Self { record, attempt, token: String::new() }
+    }
+}
+
 /// What a worker could not process, kept until somebody decides.
 #[derive(Clone, Debug)]
 pub struct DeadLetter {

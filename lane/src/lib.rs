@@ -11,12 +11,14 @@
 //! - an event id or client message id that the lane knows is never appended again: the caller gets the first event;
 //! - [`Progress::Accepted`] comes after the log has the event; [`LaneError::Unavailable`] says that it never will;
 //!   [`LaneError::OutcomeUnknown`] says neither;
+//! - control changes get their numbers in the order in which they were decided, whichever process appends them;
 //! - what was appended here is kept until the store has it, and appended again if the log loses its tail.
 //!
 //! `tests/` holds each of these against real logs.
 
 mod actor;
 mod config;
+mod decided;
 mod error;
 mod fold;
 mod known;

@@ -88,7 +88,7 @@ impl Lanes {
         mut waiter: Waiter,
     ) -> Result<(), LaneError> {
         let deadline = Instant::now() + self.inner.config.send_timeout();
-        let mut item = Item { draft, waiter: None, deadline };
+        let mut item = Item { draft, waiter: None, deadline: Some(deadline) };
         // Opening twice is enough: a lane that was just opened is not idle.
         for _ in 0..3 {
             let handle = tokio::time::timeout_at(deadline, self.open(conversation))
@@ -166,7 +166,11 @@ impl Lanes {
 
     /// Has every lane ask the store what it has: notices may have been lost.
     pub fn ask_store(&self) {
-        for handle in self.lock().values().filter_map(|cell| cell.get()) {
+        let lanes = self.lock();
+        let mut open: Vec<_> = lanes.iter().filter_map(|(id, cell)| Some((*id, cell.get()?))).collect();
+        // In an order that is the same in each run, for simulations.
+        open.sort_unstable_by_key(|(id, _)| *id);
+        for (_, handle) in open {
             handle.tell(Notice::Ask);
         }
     }
@@ -215,17 +219,13 @@ impl Lanes {
     async fn load(&self, id: ConversationId) -> Result<Opened, LaneError> {
         let Inner { reader, config, clock, .. } = &*self.inner;
         let db = &reader.db;
-        let (row, participants, recent) = tokio::try_join!(
-            conversation::Entity::find_by_id(id.0).one(db),
-            participant::Entity::of(id.0).all(db),
-            recent_events(
-                db,
-                id,
-                config.max_known,
-                clock.now().millis().saturating_sub(i64::try_from(config.known_for_ms).unwrap_or(i64::MAX))
-            ),
-        )
-        .map_err(|error| store_error(&error))?;
+        let (row, participants) =
+            tokio::try_join!(conversation::Entity::find_by_id(id.0).one(db), participant::Entity::of(id.0).all(db))
+                .map_err(|error| store_error(&error))?;
+        // One after the other: what changed the participants is among the decided changes, or is an event by then.
+        let decided = reader.decided(id).await.map_err(|error| store_error(&error))?;
+        let since = clock.now().millis().saturating_sub(i64::try_from(config.known_for_ms).unwrap_or(i64::MAX));
+        let recent = recent_events(db, id, config.max_known, since).await.map_err(|error| store_error(&error))?;
         let row = row.ok_or(LaneError::NotFound)?;
         let kind = ConversationKind::parse(&row.kind)
             .ok_or_else(|| LaneError::Corrupt(format!("conversation of kind `{}`", row.kind)))?;
@@ -246,7 +246,8 @@ impl Lanes {
         let events = tail.events_after(floor.min(stored));
         for (seq, event) in &events {
             known.insert(event, clock.now());
-            // Participants come from the store, which is never behind the log in this; only what is not stored yet is folded.
+            // Participants come from the store, which is never behind the log in this; only what is not stored yet is folded. Where the
+            // store is ahead of the log, the lane begins by appending what is decided.
             if *seq > stored {
                 fold.apply(event);
                 head = *seq;
@@ -259,7 +260,7 @@ impl Lanes {
         let lost = self.lost_numbers(id, floor, stored, log_head, &events).await?;
         head = head.max(log_head);
         let position = tail.last.map(|(position, _)| position).unwrap_or_default();
-        Ok(Opened { subject: subject_of(id)?, fold, known, head, position, lost })
+        Ok(Opened { subject: subject_of(id)?, fold, known, head, position, lost, decided })
     }
 
     /// Numbers that were given away, and that neither the store nor the log has: a power cut took them.
@@ -322,6 +323,8 @@ pub(crate) struct Opened {
     pub position: sealpost_bus::Position,
     /// Numbers to be closed with `void` events.
     pub lost: Vec<Seq>,
+    /// Control changes that may not be in the log yet; they come before anything else.
+    pub decided: Vec<Draft>,
 }
 
 /// The newest events, newest first: at least one if there is any, more while they are younger than `since`.

@@ -83,16 +83,30 @@ impl utoipa::PartialSchema for Timestamp {
 impl utoipa::ToSchema for Timestamp {}
 
 /// Where the time comes from. Cloning shares it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Clock {
-    /// Added to the system's time; what a test steps.
+    /// Added to the time; what a test steps.
     skew_millis: Arc<AtomicI64>,
+    /// Instead of the system's time.
+    source: Option<Arc<dyn Fn() -> Timestamp + Send + Sync>>,
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let system = self.source.is_none();
+        f.debug_struct("Clock").field("skew_millis", &self.skew_millis).field("system", &system).finish_non_exhaustive()
+    }
 }
 
 impl Clock {
     /// The system's clock, plus `skew` milliseconds.
     pub fn skewed(skew: i64) -> Self {
-        Self { skew_millis: Arc::new(AtomicI64::new(skew)) }
+        Self { skew_millis: Arc::new(AtomicI64::new(skew)), source: None }
+    }
+
+    /// Time from elsewhere: simulations, in which a minute passes in a moment.
+    pub fn of(source: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        Self { skew_millis: Arc::default(), source: Some(Arc::new(source)) }
     }
 
     /// Steps this clock (and all its clones).
@@ -101,10 +115,14 @@ impl Clock {
     }
 
     pub fn now(&self) -> Timestamp {
+        let skew = self.skew_millis.load(Ordering::Relaxed);
+        if let Some(source) = &self.source {
+            return Timestamp(source().0.saturating_add(skew));
+        }
         #[expect(clippy::disallowed_methods, reason = "the one place that reads the system's clock")]
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let millis = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
-        Timestamp(millis.saturating_add(self.skew_millis.load(Ordering::Relaxed)))
+        Timestamp(millis.saturating_add(skew))
     }
 }
 

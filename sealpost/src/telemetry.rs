@@ -66,5 +66,7 @@ pub(crate) async fn upkeep(metrics: PrometheusHandle) {
     loop {
         ticks.tick().await;
         metrics.run_upkeep();
+        #[expect(clippy::cast_precision_loss, reason = "a count of tasks is far below 2^52")]
+        metrics::gauge!("sealpost_tasks").set(tokio::runtime::Handle::current().metrics().num_alive_tasks() as f64);
     }
 }

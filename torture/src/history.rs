@@ -105,6 +105,10 @@ pub enum What {
     },
     Settled(Settled),
     Resources(Resources),
+    /// How connections that never read were ended: with a code, cut without one, or (0) not at all.
+    SlowReaders {
+        codes: Vec<Option<u16>>,
+    },
     /// Plaintext of messages was looked for where there must be none.
     Secrecy {
         places: u64,
@@ -236,6 +240,12 @@ pub struct Usage {
     pub resident_kib: u64,
     pub handles: u64,
     pub threads: u64,
+    /// Of the asynchronous runtime, as `/metrics` says.
+    #[serde(default)]
+    pub tasks: u64,
+    /// To live fan-out, as `/metrics` says.
+    #[serde(default)]
+    pub subscriptions: u64,
 }
 
 /// Reads JSON lines.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use clap::{Parser, ValueEnum};
 use sealpost_testing::Form;
+use sealpost_torture::report::Total;
 use sealpost_torture::{Fault, Request, check_file, report, run};
 
 /// Tortures whole servers and holds them to their promises. Exit code 1: a promise was broken.
@@ -32,6 +33,12 @@ struct Arguments {
     /// Runs on each stack, each with the seed after the last one's
     #[arg(long, default_value_t = 1)]
     runs: u64,
+    /// More runs, until so many processes were killed; histories of runs without a finding are not kept
+    #[arg(long, default_value_t = 0)]
+    until_kills: u64,
+    /// More runs, until so many messages were acknowledged as stored; histories of runs without a finding are not kept
+    #[arg(long, default_value_t = 0)]
+    until_stored: u64,
     /// Where histories, reports and pictures go
     #[arg(long, default_value = "torture-results")]
     out: PathBuf,
@@ -62,8 +69,14 @@ async fn main() -> anyhow::Result<ExitCode> {
         Stacks::Cluster => &[Form::Cluster],
         Stacks::Both => &[Form::Cluster, Form::Embedded],
     };
-    let mut holds = true;
-    for seed in first..first + arguments.runs {
+    // One run's history at a time is in memory.
+    let mut total = Total::default();
+    let enough = |total: &Total| total.kills >= arguments.until_kills && total.stored >= arguments.until_stored;
+    let long = !enough(&total);
+    for seed in first.. {
+        if seed >= first + arguments.runs && enough(&total) {
+            break;
+        }
         for &form in forms {
             println!("seed {seed}, {form:?} stack, {} minutes", arguments.minutes);
             let request = Request {
@@ -76,10 +89,15 @@ async fn main() -> anyhow::Result<ExitCode> {
             };
             let outcome = run(request).await;
             println!("{}", report::write(&outcome)?);
-            holds &= outcome.verdict.holds();
+            total.add(&outcome);
+            report::write_total(&arguments.out, &total)?;
+            if long && outcome.verdict.holds() {
+                std::fs::remove_file(outcome.history_file())?;
+            }
         }
     }
-    Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    println!("{total}");
+    Ok(if total.broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn faults(names: &[String]) -> anyhow::Result<Vec<Fault>> {

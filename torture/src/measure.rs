@@ -82,7 +82,29 @@ pub fn usage(process: u32) -> Option<Usage> {
         line.split_whitespace().next()?.parse().ok()
     };
     let handles = std::fs::read_dir(format!("/proc/{process}/fd")).ok()?.count() as u64;
-    Some(Usage { resident_kib: number("VmRSS:")?, handles, threads: number("Threads:")? })
+    Some(Usage { resident_kib: number("VmRSS:")?, handles, threads: number("Threads:")?, ..Usage::default() })
+}
+
+/// What all gateways together say of themselves at `/metrics`.
+pub async fn counts(stack: &Stack) -> Option<Usage> {
+    let mut counts = Usage::default();
+    let gateways = if stack.form == Form::Cluster { 2 } else { 1 };
+    for gateway in 0..gateways {
+        let text = reqwest::get(format!("{}/metrics", stack.url(gateway))).await.ok()?.text().await.ok()?;
+        let value = |name: &str| -> Option<f64> {
+            text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+        };
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "counts of tasks and subscriptions"
+        )]
+        {
+            counts.tasks += value("sealpost_tasks")? as u64;
+            counts.subscriptions += value("sealpost_live_subscriptions")? as u64;
+        }
+    }
+    Some(counts)
 }
 
 /// Looks for plaintext in all files of all servers, and in a dump of the database. How many places, and where it is.

@@ -1,5 +1,6 @@
 //! One run: a stack, clients, faults, healing, reading everything back, and the verdict.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -11,8 +12,8 @@ use tokio::task::JoinSet;
 use crate::checker::{Verdict, check};
 use crate::client::{Device, Shared, read_all};
 use crate::directory::Directory;
-use crate::history::{Entry, Number, Resources, Usage, What};
-use crate::measure::{Measured, search, usage};
+use crate::history::{Answer, Entry, Number, Resources, Usage, What};
+use crate::measure::{Measured, counts, search, usage};
 use crate::nemesis::{self, Fault, Schedule, Skipped, World};
 use crate::recorder::Recorder;
 
@@ -20,6 +21,8 @@ const USERS: u32 = 6;
 const DEVICES_OF_EACH: u32 = 2;
 /// For outboxes to become empty after healing. A failing one is found by what is missing then.
 const DRAIN: Duration = Duration::from_secs(45);
+/// Until all devices work, and the servers have counted their tasks and subscriptions, which they do every 5 s.
+const WARM_UP: Duration = Duration::from_secs(6);
 
 /// What is wanted.
 #[derive(Clone, Debug)]
@@ -44,11 +47,37 @@ pub struct Outcome {
     pub kills: u64,
 }
 
+impl Outcome {
+    /// Messages that were acknowledged as stored, each once.
+    pub fn stored(&self) -> u64 {
+        let stored = self.history.iter().filter_map(|entry| match &entry.what {
+            What::Ok { op, answer: Answer::Sent { stored: true, .. } } => Some(*op),
+            _ => None,
+        });
+        stored.collect::<HashSet<_>>().len() as u64
+    }
+
+    /// Where the whole history is.
+    pub fn history_file(&self) -> PathBuf {
+        self.request.history_file()
+    }
+}
+
+impl Request {
+    fn name(&self) -> String {
+        format!("{:?}-{}", self.form, self.seed).to_lowercase()
+    }
+
+    fn history_file(&self) -> PathBuf {
+        self.folder.join(format!("{}.history.jsonl", self.name()))
+    }
+}
+
 /// Runs and judges. Panics where the harness itself cannot go on.
 pub async fn run(request: Request) -> Outcome {
     std::fs::create_dir_all(&request.folder).unwrap();
-    let name = format!("{:?}-{}", request.form, request.seed).to_lowercase();
-    let recorder = Recorder::create(&request.folder.join(format!("{name}.history.jsonl"))).unwrap();
+    let name = request.name();
+    let recorder = Recorder::create(&request.history_file()).unwrap();
     let (faults, skipped) = nemesis::available(request.form, &request.faults);
     let total_ms = u64::try_from(request.duration.as_millis()).unwrap_or(u64::MAX);
     let schedule = Schedule::make(request.seed, total_ms, &faults);
@@ -76,10 +105,10 @@ pub async fn run(request: Request) -> Outcome {
     for device in 0..devices {
         clients.spawn(Device::new(Arc::clone(&shared), device, device % USERS).run());
     }
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    let before = usages(&shared);
+    tokio::time::sleep(WARM_UP).await;
+    let before = usages(&shared).await;
 
-    let end = Instant::now() + request.duration.saturating_sub(Duration::from_secs(3));
+    let end = Instant::now() + request.duration.saturating_sub(WARM_UP);
     nemesis::run(Arc::clone(&world), schedule.clone()).await;
     tokio::time::sleep(end.saturating_duration_since(Instant::now())).await;
     let healed = Instant::now();
@@ -126,10 +155,10 @@ async fn finish(shared: &Arc<Shared>, world: &World, healed: Instant, before: &[
     let expected = world.made_dead_letters.load(Ordering::Relaxed);
     let settled = Measured::settle(&shared.stack, healed, expected).await;
     shared.recorder.note(What::Settled(settled));
-    // What is on its way to devices arrives, and those that were cut off come back.
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    // What is on its way to devices arrives, those that were cut off come back, and the servers count what they have anew.
+    tokio::time::sleep(WARM_UP).await;
     // Before everything is read at once, which is no part of the load.
-    note_resources(shared, before);
+    note_resources(shared, before).await;
     let gateways = if shared.stack.form == Form::Cluster { 2 } else { 1 };
     for gateway in 0..gateways {
         // These together see every conversation.
@@ -148,13 +177,16 @@ async fn finish(shared: &Arc<Shared>, world: &World, healed: Instant, before: &[
     }
 }
 
-fn usages(shared: &Shared) -> Vec<(String, Usage)> {
+async fn usages(shared: &Shared) -> Vec<(String, Usage)> {
     let processes = shared.stack.processes();
-    processes.filter_map(|process| Some((process.name().to_owned(), usage(process.id()?)?))).collect()
+    let mut usages: Vec<_> =
+        processes.filter_map(|process| Some((process.name().to_owned(), usage(process.id()?)?))).collect();
+    usages.extend(counts(&shared.stack).await.map(|counts| ("all gateways".to_owned(), counts)));
+    usages
 }
 
-fn note_resources(shared: &Shared, before: &[(String, Usage)]) {
-    for (process, after) in usages(shared) {
+async fn note_resources(shared: &Shared, before: &[(String, Usage)]) {
+    for (process, after) in usages(shared).await {
         if let Some((_, before)) = before.iter().find(|(other, _)| *other == process) {
             shared.recorder.note(What::Resources(Resources { process, before: *before, after }));
         }

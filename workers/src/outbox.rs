@@ -3,7 +3,8 @@
 //! A control change is a database transaction that leaves a row in `outbox`; its gateway appends the event to the log right after. This
 //! worker sweeps up the rows that are still there after a grace time. Promised:
 //! - every row's event gets into the log, at least once as an attempt and once as an event (the lane finds what is there);
-//! - within a conversation rows are appended in the order of their ids, one after the other: after a failure the rest waits;
+//! - within a conversation rows are appended in the order of their times (and ids), one after the other: after a failure the rest waits.
+//!   Gateways give rows of one conversation rising times, and append what is before their own;
 //! - a row that fails keeps no other conversation waiting;
 //! - rows are deleted by the persistence worker only, with the event's transaction.
 //!
@@ -16,10 +17,10 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use sea_orm::prelude::Uuid;
-use sea_orm::{ColumnTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
-use sealpost_lane::{Draft, LaneError, Lanes, Rule};
+use sea_orm::{ColumnTrait, Condition, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sealpost_lane::{Draft, LaneError, Lanes};
 use sealpost_schema::entities::outbox;
-use sealpost_schema::{Clock, ConversationId, EventId, Timestamp, UserId};
+use sealpost_schema::{Clock, ConversationId};
 use serde::Deserialize;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -79,6 +80,7 @@ pub async fn run(
     let mut backoff = Backoff::new(Duration::from_millis(config.retry_max_ms));
     loop {
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             () = nudge.notified() => {}
             () = tokio::time::sleep(Duration::from_millis(config.interval_ms)) => {}
@@ -106,12 +108,14 @@ async fn sweep(
     let before = clock.now().millis().saturating_sub(i64::try_from(config.grace_ms).unwrap_or(i64::MAX));
     // Conversations whose rows wait for the next sweep. Bounded by what one sweep finds failing.
     let mut failed: HashSet<Uuid> = HashSet::new();
-    let mut after = Uuid::nil();
+    let mut after = (i64::MIN, Uuid::nil());
     let mut left = 0u64;
     loop {
+        let same_time = Condition::all().add(outbox::Column::CreatedAt.eq(after.0)).add(outbox::Column::Id.gt(after.1));
         let rows = outbox::Entity::find()
-            .filter(outbox::Column::Id.gt(after))
+            .filter(Condition::any().add(outbox::Column::CreatedAt.gt(after.0)).add(same_time))
             .filter(outbox::Column::CreatedAt.lte(before))
+            .order_by_asc(outbox::Column::CreatedAt)
             .order_by_asc(outbox::Column::Id)
             .limit(config.page)
             .all(db)
@@ -119,7 +123,7 @@ async fn sweep(
         let read = u64::try_from(rows.len()).unwrap_or(u64::MAX);
         left += read;
         let Some(last) = rows.last() else { break };
-        after = last.id;
+        after = (last.created_at, last.id);
         let mut by_conversation: BTreeMap<Uuid, Vec<outbox::Model>> = BTreeMap::new();
         for row in rows.into_iter().filter(|row| !failed.contains(&row.conversation_id)) {
             by_conversation.entry(row.conversation_id).or_default().push(row);
@@ -143,7 +147,7 @@ async fn sweep(
 async fn append_in_order(lanes: &Lanes, conversation: Uuid, rows: Vec<outbox::Model>) -> Option<Uuid> {
     for row in rows {
         let id = row.id;
-        let draft = match draft(&row) {
+        let draft = match Draft::decided(&row) {
             Ok(draft) => draft,
             Err(error) => {
                 // It will never become readable, and what comes after it may be somebody's removal: go on without it.
@@ -165,17 +169,6 @@ async fn append_in_order(lanes: &Lanes, conversation: Uuid, rows: Vec<outbox::Mo
         }
     }
     None
-}
-
-fn draft(row: &outbox::Model) -> Result<Draft, serde_json::Error> {
-    Ok(Draft {
-        id: EventId(row.id),
-        sender_id: UserId(row.sender_id),
-        created_at: Timestamp::from_millis(row.created_at),
-        body: serde_json::from_str(&row.body)?,
-        rule: Rule::Control,
-        retry: true,
-    })
 }
 
 fn report(id: Uuid, error: &LaneError) {

@@ -29,6 +29,7 @@ impl Backoff {
         let delay = jittered(doubled(FIRST, self.failures, self.limit));
         self.failures = self.failures.saturating_add(1);
         tokio::select! {
+            biased;
             () = stop.cancelled() => false,
             () = tokio::time::sleep(delay) => true,
         }
@@ -41,9 +42,8 @@ pub(crate) fn doubled(first: Duration, times: u32, limit: Duration) -> Duration 
 }
 
 fn jittered(delay: Duration) -> Duration {
-    // Without randomness there is no jitter, which is no reason to stop.
-    let random = getrandom::u32().unwrap_or(0);
-    delay.saturating_sub((delay / 2).mul_f64(f64::from(random) / f64::from(u32::MAX)))
+    // The generator of the thread, which a simulation seeds.
+    delay.saturating_sub((delay / 2).mul_f64(fastrand::f64()))
 }
 
 #[cfg(test)]

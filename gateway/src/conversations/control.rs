@@ -130,14 +130,24 @@ impl Change {
         Self { id: EventId::new(), conversation_id, sender_id, created_at: app.clock.now(), body }
     }
 
-    /// Writes the outbox row, in the transaction of the change.
+    /// Writes the outbox row, in the transaction of the change, behind those of the conversation that are there: it is locked, so they
+    /// were all decided before.
     pub async fn record(&self, transaction: &DatabaseTransaction) -> ApiResult<()> {
+        let newest = outbox::Entity::find()
+            .select_only()
+            .column_as(outbox::Column::CreatedAt.max(), "newest")
+            .filter(outbox::Column::ConversationId.eq(self.conversation_id.0))
+            .into_tuple::<Option<i64>>()
+            .one(transaction)
+            .await
+            .map_err(|error| ApiError::store(&error))?;
+        let after_newest = newest.flatten().map_or(i64::MIN, |newest| newest.saturating_add(1));
         let row = outbox::ActiveModel {
             id: Set(self.id.0),
             conversation_id: Set(self.conversation_id.0),
             sender_id: Set(self.sender_id.0),
             body: Set(serde_json::to_string(&self.body).map_err(|error| ApiError::internal(&error))?),
-            created_at: Set(self.created_at.millis()),
+            created_at: Set(self.created_at.millis().max(after_newest)),
         };
         outbox::Entity::insert(row)
             .exec_without_returning(transaction)
@@ -146,7 +156,8 @@ impl Change {
         Ok(())
     }
 
-    /// Appends the event, after the commit. If the log is away, the change stays recorded and the outbox worker brings it.
+    /// Appends the event, after the commit, and what was decided before it. If the log is away, the change stays recorded and the outbox
+    /// worker brings it.
     pub async fn publish(self, app: &App) -> ApiResult<std::sync::Arc<Event>> {
         let conversation = self.conversation_id;
         let draft = Draft {
@@ -157,7 +168,7 @@ impl Change {
             rule: Rule::Control,
             retry: false,
         };
-        match app.lanes.append(conversation, draft).await {
+        match app.lanes.append_decided(conversation, draft).await {
             Ok(appended) => Ok(appended.event),
             Err(LaneError::Unavailable(_) | LaneError::OutcomeUnknown) => Err(ApiError::new(
                 ProblemKind::Pending,

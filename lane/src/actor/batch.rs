@@ -29,17 +29,19 @@ impl Actor {
 
     /// Answers those who have waited for the log for too long. What is on its way stays on its way.
     pub(super) fn expire_waiting(&mut self, now: Instant) {
-        while self.queue.front().is_some_and(|item| item.deadline <= now) {
-            if let Some(item) = self.queue.pop_front() {
-                let reason = "the event log does not answer, or the store is too far behind; nothing was taken";
-                item.finish(Progress::Failed(LaneError::Unavailable(reason.to_owned())));
-            }
+        // The oldest of those that may be given up is the first of them.
+        while let Some(index) = self.queue.iter().position(|item| item.deadline.is_some())
+            && self.queue[index].is_overdue(now)
+            && let Some(item) = self.queue.remove(index)
+        {
+            let reason = "the event log does not answer, or the store is too far behind; nothing was taken";
+            item.finish(Progress::Failed(LaneError::Unavailable(reason.to_owned())));
         }
         if self.log_work.is_none() {
             self.release_unsent(now);
         }
         if let Some(batch) = &mut self.batch {
-            for item in batch.items.iter_mut().filter(|item| item.deadline <= now) {
+            for item in batch.items.iter_mut().filter(|item| item.is_overdue(now)) {
                 if let Some(mut waiter) = item.waiter.take() {
                     waiter(Progress::Failed(LaneError::OutcomeUnknown));
                 }
@@ -49,12 +51,15 @@ impl Actor {
 
     /// Drops items whose time is up from a batch that certainly is not in the log.
     pub(super) fn release_unsent(&mut self, now: Instant) {
-        if self.batch.as_ref().is_none_or(|batch| batch.uncertain || batch.items.iter().all(|item| item.deadline > now))
+        if self
+            .batch
+            .as_ref()
+            .is_none_or(|batch| batch.uncertain || !batch.items.iter().any(|item| item.is_overdue(now)))
         {
             return;
         }
         for item in self.batch.take().into_iter().flat_map(|batch| batch.items).rev() {
-            if item.deadline <= now {
+            if item.is_overdue(now) {
                 item.finish(Progress::Failed(LaneError::Unavailable("the event log is not reachable".to_owned())));
             } else {
                 self.queue.push_front(item);

@@ -45,10 +45,15 @@ pub(crate) enum Notice {
 pub(crate) struct Item {
     pub draft: Draft,
     pub waiter: Option<Waiter>,
-    pub deadline: Instant,
+    /// `None`: it must get into the log, however long that takes.
+    pub deadline: Option<Instant>,
 }
 
 impl Item {
+    fn is_overdue(&self, now: Instant) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= now)
+    }
+
     fn finish(self, progress: Progress) {
         if let Some(mut waiter) = self.waiter {
             waiter(progress);
@@ -139,7 +144,7 @@ impl Actor {
             position: opened.position,
             fold: opened.fold,
             known: opened.known,
-            queue: VecDeque::new(),
+            queue: opened.decided.into_iter().map(|draft| Item { draft, waiter: None, deadline: None }).collect(),
             batch: None,
             unstored,
             early_notices: Vec::new(),
@@ -284,11 +289,10 @@ impl Actor {
             // Those already told wait for the next look at the store.
             (since + self.inner.config.ack_timeout()).max(self.next_store_check.unwrap_or(since))
         });
-        let queued = self.queue.front().map(|item| item.deadline);
-        let sent = self
-            .batch
-            .as_ref()
-            .and_then(|batch| batch.items.iter().filter(|item| item.waiter.is_some()).map(|item| item.deadline).min());
+        let queued = self.queue.iter().find_map(|item| item.deadline);
+        let sent = self.batch.as_ref().and_then(|batch| {
+            batch.items.iter().filter(|item| item.waiter.is_some()).filter_map(|item| item.deadline).min()
+        });
         // A timer that is due but can do nothing must not spin.
         let floor = Instant::now() + Duration::from_millis(20);
         let next =

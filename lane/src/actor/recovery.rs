@@ -174,11 +174,7 @@ impl Actor {
             retry: false,
         };
         self.known.remove(&event);
-        self.queue.push_back(Item {
-            draft,
-            waiter: None,
-            deadline: Instant::now() + self.inner.config.send_timeout() * 6,
-        });
+        self.queue.push_back(Item { draft, waiter: None, deadline: None });
     }
 
     /// The store has this under one of our numbers, perhaps.

@@ -38,6 +38,11 @@ impl FaultyLog {
         self.faults.lock().unwrap().extend(faults);
     }
 
+    /// From now on nothing fails.
+    pub fn heal(&self) {
+        self.faults.lock().unwrap().clear();
+    }
+
     /// Forgets the newest `count` records, as a broker does whose machine lost power, and reconnects.
     pub fn lose_tail(&self, count: usize) {
         let mut records = self.records.lock().unwrap();

@@ -8,7 +8,7 @@ use sea_orm::{
     IntoActiveModel as _,
 };
 use sealpost_lane::{Appended, Draft, LaneConfig, LaneError, Lanes, Progress, Rule, Waiter};
-use sealpost_schema::entities::{conversation, event, participant};
+use sealpost_schema::entities::{conversation, event, outbox, participant};
 use sealpost_schema::{
     ClientMessageId, Clock, ConversationId, Event, EventBody, EventId, EventRecord, Role, Seq, StoredNotice,
     StoredRange, UserId,
@@ -76,15 +76,43 @@ impl World {
     }
 
     pub fn lanes_with(&self, config: LaneConfig) -> Lanes {
-        Lanes::new(
-            self.log.clone(),
-            self.db.clone(),
-            config,
-            Clock::default(),
-            None,
-            TaskTracker::new(),
-            CancellationToken::new(),
-        )
+        self.lanes_until(config, CancellationToken::new())
+    }
+
+    /// Another process, which ends.
+    pub fn lanes_until(&self, config: LaneConfig, stop: CancellationToken) -> Lanes {
+        let (log, db) = (self.log.clone(), self.db.clone());
+        Lanes::new(log, db, config, Clock::default(), None, TaskTracker::new(), stop)
+    }
+
+    /// Decides a change, as a gateway does: a transaction that leaves a row in the outbox. `time` in milliseconds.
+    pub async fn decide(&self, time: i64, body: EventBody) -> Draft {
+        let row = outbox::Model {
+            id: EventId::new().0,
+            conversation_id: self.conversation.0,
+            sender_id: self.ada.0,
+            body: serde_json::to_string(&body).unwrap(),
+            created_at: time,
+        };
+        match body {
+            EventBody::ParticipantAdded { user_id, role } => {
+                let row = participant::ActiveModel {
+                    conversation_id: Set(self.conversation.0),
+                    user_id: Set(user_id.0),
+                    role: Set(role.as_str().to_owned()),
+                    added_at: Set(time),
+                    read_seq: Set(0),
+                };
+                participant::Entity::insert(row).exec_without_returning(&self.db).await.unwrap();
+            }
+            EventBody::ParticipantRemoved { user_id } => {
+                let key = (self.conversation.0, user_id.0);
+                participant::Entity::delete_by_id(key).exec(&self.db).await.unwrap();
+            }
+            _ => {}
+        }
+        outbox::Entity::insert(row.clone().into_active_model()).exec_without_returning(&self.db).await.unwrap();
+        Draft::decided(&row).unwrap()
     }
 
     pub fn draft(&self, name: &str) -> Draft {

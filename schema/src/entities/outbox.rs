@@ -6,7 +6,7 @@ use sea_orm::entity::prelude::*;
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "outbox")]
 pub struct Model {
-    /// The id of the event; UUIDv7, so rows sort by time of making.
+    /// The id of the event.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
     #[sea_orm(indexed)]
@@ -15,6 +15,8 @@ pub struct Model {
     /// [`EventBody`](crate::EventBody) as JSON.
     #[sea_orm(column_type = "Text")]
     pub body: String,
+    /// In milliseconds. Rises from row to row of a conversation, whatever the clocks of gateways say, so that rows sort in the order in
+    /// which the changes were decided.
     pub created_at: i64,
 }
 

@@ -95,6 +95,7 @@ pub struct Digest {
     pub faults: Vec<(u64, u64)>,
     pub settled: Option<Settled>,
     pub resources: Vec<Resources>,
+    pub slow_readers: Vec<Option<u16>>,
     pub secrecy: Option<(u64, Vec<String>)>,
     pub died: Vec<(String, String)>,
     pub unknown: u64,
@@ -178,6 +179,7 @@ impl Digest {
                 What::CaughtUp { device } => _ = this.caught_up.insert(*device),
                 What::Settled(settled) => this.settled = Some(settled.clone()),
                 What::Resources(resources) => this.resources.push(resources.clone()),
+                What::SlowReaders { codes } => this.slow_readers.extend(codes),
                 What::Secrecy { places, hits } => this.secrecy = Some((*places, hits.clone())),
                 What::Died { process, status } => this.died.push((process.clone(), status.clone())),
             }

@@ -1,7 +1,8 @@
 //! I4 at rest, and I5: every reader has one gap-free order, and it agrees with real time.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
+use super::digest::Change;
 use super::{Digest, Invariant, Verdict};
 use crate::history::{Body, Number, Seen};
 
@@ -27,6 +28,7 @@ pub(super) fn check(digest: &Digest, verdict: &mut Verdict) {
     }
     real_time(digest, verdict);
     of_one_connection(digest, verdict);
+    of_changes(digest, verdict);
 }
 
 fn difference(order: &[Seen], events: &[Seen]) -> Option<String> {
@@ -87,6 +89,42 @@ fn of_one_connection(digest: &Digest, verdict: &mut Verdict) {
         let before = last.insert((send.device, send.connection, send.conversation), (sent.seq, &send.name));
         if let Some((seq, name)) = before.filter(|(seq, _)| *seq > sent.seq) {
             let text = format!("{name} was sent before {} and is behind it: {seq} and {}", send.name, sent.seq);
+            verdict.add(Invariant::I5, text);
+        }
+    }
+}
+
+/// Additions and removals of one person, asked for one after the other, are in the history in that order, and all that were confirmed.
+fn of_changes(digest: &Digest, verdict: &mut Verdict) {
+    let mut asked: BTreeMap<(Number, Number), Vec<&Change>> = BTreeMap::new();
+    for change in digest.changes.iter().filter(|change| change.invoked != u64::MAX) {
+        asked.entry((change.conversation, change.user)).or_default().push(change);
+    }
+    for ((conversation, user), asked) in asked {
+        let overlap = asked.windows(2).any(|pair| pair[0].done.is_none_or(|done| done > pair[1].invoked));
+        let order = digest.order(conversation).iter().filter_map(|seen| match seen.body {
+            Body::Added { user: who } if who == user => Some(true),
+            Body::Removed { user: who } if who == user => Some(false),
+            _ => None,
+        });
+        let order: Vec<bool> = order.collect();
+        verdict.looked_at("changes of participants", order.len() as u64);
+        for (added, what) in [(true, "additions"), (false, "removals")] {
+            let confirmed = asked.iter().filter(|change| change.added == added && change.done.is_some()).count();
+            let there = order.iter().filter(|kind| **kind == added).count();
+            if there < confirmed {
+                let text =
+                    format!("{confirmed} {what} of user {user} in {conversation} were confirmed, {there} are there");
+                verdict.add(Invariant::I1, text);
+            }
+        }
+        let mut rest = asked.iter();
+        if !overlap && !order.iter().all(|kind| rest.any(|change| change.added == *kind)) {
+            let kinds =
+                |kinds: Vec<bool>| kinds.into_iter().map(|added| if added { '+' } else { '-' }).collect::<String>();
+            let asked = kinds(asked.iter().map(|change| change.added).collect());
+            let text =
+                format!("user {user} of {conversation} came and went as {}, asked for was {asked}", kinds(order));
             verdict.add(Invariant::I5, text);
         }
     }

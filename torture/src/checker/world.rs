@@ -8,6 +8,15 @@ const RESIDENT_SLACK: u64 = 64 * 1024;
 /// Connections of pools that are open or not at the moment of counting.
 const HANDLES_SLACK: u64 = 24;
 
+/// Requests and devices that come back at the moment of counting, a few tasks each.
+const TASKS_SLACK: u64 = 24;
+/// The same devices may be on both gateways, or all on one: six conversations.
+const SUBSCRIPTIONS_SLACK: u64 = 6;
+/// The close code for a client that is too slow.
+const SLOW_CONSUMER: u16 = 4008;
+/// Close codes that would say that somebody made a mistake.
+const MISTAKES: [u16; 6] = [1002, 1003, 1007, 1008, 1009, 1011];
+
 pub(super) fn check(digest: &Digest, verdict: &mut Verdict) {
     if let Some((places, hits)) = &digest.secrecy {
         verdict.looked_at("places searched for plaintext", *places);
@@ -30,6 +39,15 @@ pub(super) fn check(digest: &Digest, verdict: &mut Verdict) {
     for (process, status) in &digest.died {
         verdict.add(Invariant::I11, format!("{process} ended by itself: {status}"));
     }
+    for code in &digest.slow_readers {
+        verdict.looked_at(
+            if *code == Some(SLOW_CONSUMER) { "slow readers closed with 4008" } else { "slow readers ended otherwise" },
+            1,
+        );
+        if let Some(code) = code.filter(|code| MISTAKES.contains(code)) {
+            verdict.add(Invariant::I12, format!("a connection that does not read was closed with {code}"));
+        }
+    }
     for resources in &digest.resources {
         verdict.looked_at("processes measured", 1);
         grown(resources, verdict);
@@ -45,4 +63,6 @@ fn grown(Resources { process, before, after }: &Resources, verdict: &mut Verdict
     hold("resident memory (KiB)", before.resident_kib, after.resident_kib, RESIDENT_SLACK);
     hold("file handles", before.handles, after.handles, HANDLES_SLACK);
     hold("threads", before.threads, after.threads, 2);
+    hold("tasks", before.tasks, after.tasks, TASKS_SLACK);
+    hold("subscriptions", before.subscriptions, after.subscriptions, SUBSCRIPTIONS_SLACK);
 }

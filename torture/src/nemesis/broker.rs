@@ -44,6 +44,14 @@ pub async fn delete_consumer(world: &World, plan: Plan) {
     world.end(Fault::F6, name);
 }
 
+/// F6S: somebody deletes the whole stream, with all that is not stored yet.
+pub async fn delete_stream(world: &World, _: Plan) {
+    let Ok(client) = async_nats::connect(world.shared.stack.nats_url()).await else { return };
+    world.begin(Fault::F6S, "stream");
+    let _ = async_nats::jetstream::new(client).delete_stream("CHAT").await;
+    world.end(Fault::F6S, "stream");
+}
+
 /// F16: records that no worker can read. Each becomes a dead letter of both workers.
 pub async fn poison(world: &World, plan: Plan) {
     let Ok(client) = async_nats::connect(world.shared.stack.nats_url()).await else { return };

@@ -66,3 +66,30 @@ pub async fn roll(world: &World, _: Plan) {
         sleep(Duration::from_millis(500)).await;
     }
 }
+
+/// F17: a gateway comes back without the keys of the messages, and then without the key that signs. It must say so and end, rather than
+/// serve; and with its keys it must read everything.
+pub async fn without_keys(world: &World, plan: Plan) {
+    let name = format!("gateway-{}", 1 + plan.pick % 2);
+    if !world.claim(&name) {
+        return;
+    }
+    world.begin(Fault::F17, &name);
+    world.killed();
+    let own = name.clone();
+    world
+        .blocking(move |stack| {
+            let process = stack.process(&own);
+            process.kill();
+            for missing in ["FERNET_KEYS", "SIGNING_KEY"] {
+                process.start_with(&[(missing, "")]);
+                let status = process.wait_for_end();
+                assert!(!status.success(), "{own} ended as if nothing was wrong without {missing}");
+                assert!(process.log_text().contains(missing), "{own} did not say that {missing} is missing");
+            }
+            process.start();
+        })
+        .await;
+    world.end(Fault::F17, &name);
+    world.release(&name);
+}

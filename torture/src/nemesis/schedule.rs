@@ -78,6 +78,7 @@ fn plan(random: &mut fastrand::Rng, fault: Fault, at_ms: u64, for_ms: u64) -> Pl
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sealpost_testing::Form;
 
     #[test]
     fn the_same_seed_gives_the_same_schedule_and_another_another() {
@@ -87,12 +88,13 @@ mod tests {
     }
 
     #[test]
-    fn ten_minutes_hold_every_fault_and_a_quarter_is_quiet() {
+    fn five_minutes_hold_every_fault_of_a_stack_and_a_quarter_is_quiet() {
+        let faults: Vec<Fault> = Fault::ALL.into_iter().filter(|fault| fault.applies(Form::Cluster)).collect();
         let mut quiet = 0;
         let mut all = 0;
         for seed in 0..50 {
-            let schedule = Schedule::make(seed, 300_000, &Fault::ALL);
-            assert_eq!(schedule.faults().len(), Fault::ALL.len(), "seed {seed}");
+            let schedule = Schedule::make(seed, 300_000, &faults);
+            assert_eq!(schedule.faults().len(), faults.len(), "seed {seed}");
             quiet += schedule.periods.iter().filter(|period| period.plans.is_empty()).count();
             all += schedule.periods.len();
             for pair in schedule.periods.windows(2) {

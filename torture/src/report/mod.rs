@@ -3,6 +3,7 @@
 mod picture;
 mod recovery;
 mod text;
+mod total;
 
 use std::path::Path;
 
@@ -11,6 +12,7 @@ use serde_json::json;
 use crate::run::Outcome;
 
 pub use recovery::{Recovery, recoveries};
+pub use total::Total;
 
 /// Writes verdict, text and picture beside the history; the text.
 pub fn write(outcome: &Outcome) -> std::io::Result<String> {
@@ -34,6 +36,11 @@ pub fn write(outcome: &Outcome) -> std::io::Result<String> {
     });
     append(&request.folder.join("verdicts.jsonl"), &verdict.to_string())?;
     Ok(text)
+}
+
+/// Writes what all runs so far came to.
+pub fn write_total(folder: &Path, total: &Total) -> std::io::Result<()> {
+    std::fs::write(folder.join("total.json"), serde_json::to_string_pretty(total)?)
 }
 
 fn append(path: &Path, line: &str) -> std::io::Result<()> {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::Recovery;
 use crate::checker::{Invariant, NOT_APPLIED};
-use crate::history::{Answer, What};
+use crate::history::What;
 use crate::nemesis::Fault;
 use crate::run::Outcome;
 
@@ -31,10 +31,9 @@ pub fn render(outcome: &Outcome, recoveries: &BTreeMap<String, Recovery>) -> Str
         request.duration.as_secs()
     );
     let count = |what: &str| verdict.checked.get(what).copied().unwrap_or(0);
-    let (mut stored, mut unknown, mut refused) = (std::collections::HashSet::new(), 0u64, 0u64);
+    let (mut unknown, mut refused) = (0u64, 0u64);
     for entry in &outcome.history {
         match &entry.what {
-            What::Ok { op, answer: Answer::Sent { stored: true, .. } } => _ = stored.insert(*op),
             What::Info { .. } => unknown += 1,
             What::Fail { .. } => refused += 1,
             _ => {}
@@ -43,7 +42,7 @@ pub fn render(outcome: &Outcome, recoveries: &BTreeMap<String, Recovery>) -> Str
     let _ = writeln!(
         line,
         "  {} messages acknowledged as stored, {} in the histories",
-        stored.len(),
+        outcome.stored(),
         count("messages in the histories")
     );
     let _ = writeln!(

@@ -116,6 +116,39 @@ fn an_order_against_time_is_found() {
     });
 }
 
+/// The guest's comings and goings, as the history has them.
+fn moves(history: &mut [Entry]) -> impl Iterator<Item = &mut Body> {
+    let finals = history.iter_mut().filter_map(|entry| match &mut entry.what {
+        What::Final { conversation: 1, events, .. } => Some(events),
+        _ => None,
+    });
+    finals.flatten().map(|seen| &mut seen.body).filter(|body| matches!(body, Body::Added { .. } | Body::Removed { .. }))
+}
+
+#[test]
+fn changes_of_participants_in_another_order_are_found() {
+    found("a removal behind the addition that followed it", &[Invariant::I5], |seed| {
+        let mut history = Model::run(seed, Defect::None);
+        for body in moves(&mut history) {
+            *body = match *body {
+                Body::Added { user } => Body::Removed { user },
+                Body::Removed { user } => Body::Added { user },
+                _ => continue,
+            };
+        }
+        history
+    });
+}
+
+#[test]
+fn a_removal_that_was_confirmed_and_is_not_there_is_found() {
+    found("a lost removal", &[Invariant::I1], |seed| {
+        let mut history = Model::run(seed, Defect::None);
+        moves(&mut history).filter(|body| matches!(body, Body::Removed { .. })).for_each(|body| *body = Body::Other);
+        history
+    });
+}
+
 /// Exchanges the places of two acknowledged messages wherever they are named.
 fn swap_places(history: &mut [Entry], one: usize, other: usize) {
     let sent = |entry: &Entry| match &entry.what {

@@ -33,14 +33,24 @@ fn plaintext_is_found() {
 
 #[test]
 fn growth_is_found() {
-    let before = Usage { resident_kib: 100_000, handles: 50, threads: 4 };
+    let before = Usage { resident_kib: 100_000, handles: 50, threads: 4, tasks: 60, subscriptions: 9 };
     let resources = |after| What::Resources(Resources { process: "gateway-1".to_owned(), before, after });
     assert!(check(&with(resources(before))).holds());
-    for after in
-        [Usage { resident_kib: 900_000, ..before }, Usage { handles: 500, ..before }, Usage { threads: 40, ..before }]
-    {
+    for after in [
+        Usage { resident_kib: 900_000, ..before },
+        Usage { handles: 500, ..before },
+        Usage { threads: 40, ..before },
+        Usage { tasks: 600, ..before },
+        Usage { subscriptions: 90, ..before },
+    ] {
         assert!(check(&with(resources(after))).breaks(Invariant::I12), "{after:?}");
     }
+}
+
+#[test]
+fn a_slow_reader_that_is_closed_for_a_mistake_is_found() {
+    assert!(check(&with(What::SlowReaders { codes: vec![Some(4008), None, Some(0)] })).holds());
+    assert!(check(&with(What::SlowReaders { codes: vec![Some(1011)] })).breaks(Invariant::I12));
 }
 
 /// A session that ended, and a gateway that did not hear of it.
