@@ -1,6 +1,7 @@
 //! What happens to accounts from outside: made, promoted, disabled, given a new password. For admins over the API and for the operator on
 //! the command line. Each function is one transaction with its row in the audit log.
 
+use sea_orm::sea_query::ExprTrait as _;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, DatabaseConnection, DatabaseTransaction, DbErr, EntityTrait as _,
     IntoActiveModel as _, QueryFilter as _, SqlErr,
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::audit::{self, AuditEntry, AuditEvent, EndReason, PasswordChange};
 use crate::auth::{Ending, Which, mark_ended};
 use crate::caller::Caller;
+use crate::mail;
 use crate::transaction::begin_on;
 
 /// What a user may do on this server, beside their roles in conversations.
@@ -42,6 +44,8 @@ pub enum AccountError {
     NotFound,
     #[error("somebody has this user name or email already")]
     Taken,
+    #[error("the account was changed meanwhile")]
+    Changed,
     #[error("the store did not do it: {0}")]
     Store(#[from] DbErr),
 }
@@ -141,20 +145,43 @@ pub async fn enable(db: &DatabaseConnection, user: UserId, act: Act<'_>) -> Resu
     Ok(transaction.commit().await?)
 }
 
-/// Sets the password's hash and ends all sessions but `keep`. Returns those to announce, as [`disable`] does.
+/// A password to store, and how it came.
+pub struct NewPassword<'a> {
+    pub hash: String,
+    /// The hash that was checked before. If the account has another one by now or is disabled, nothing changes. None: whatever there is.
+    pub instead_of: Option<&'a str>,
+    pub by: PasswordChange,
+    /// The session that goes on.
+    pub keep: Option<SessionId>,
+}
+
+/// The one way in which a password is replaced. All links in mails are void, all sessions but `keep` end. Takes effect with the
+/// transaction; returns the sessions to announce after it, as [`disable`] does.
 pub async fn set_password(
+    db: &DatabaseTransaction,
+    user: UserId,
+    new: NewPassword<'_>,
+    act: Act<'_>,
+) -> Result<Vec<SessionId>, AccountError> {
+    let change = user::ActiveModel { password_hash: Set(new.hash), ..Default::default() };
+    let unchanged = |hash| user::Column::PasswordHash.eq(hash).and(user::Column::DisabledAt.is_null());
+    if !update(db, user, change, new.instead_of.map(unchanged)).await? {
+        return Err(AccountError::Changed);
+    }
+    mail::void_links(db, user).await?;
+    act.record(db, user, AuditEvent::PasswordChanged { by: new.by }).await?;
+    Ok(act.end_sessions(db, user, new.keep, EndReason::PasswordChanged).await?)
+}
+
+/// The same by itself, for those who have no transaction.
+pub async fn replace_password(
     db: &DatabaseConnection,
     user: UserId,
-    hash: String,
-    keep: Option<SessionId>,
-    change: PasswordChange,
+    new: NewPassword<'_>,
     act: Act<'_>,
 ) -> Result<Vec<SessionId>, AccountError> {
     let transaction = begin_on(db).await?;
-    let new = user::ActiveModel { password_hash: Set(hash), ..Default::default() };
-    update(&transaction, user, new, None).await?;
-    act.record(&transaction, user, AuditEvent::PasswordChanged { by: change }).await?;
-    let ended = act.end_sessions(&transaction, user, keep, EndReason::PasswordChanged).await?;
+    let ended = set_password(&transaction, user, new, act).await?;
     transaction.commit().await?;
     Ok(ended)
 }

@@ -5,7 +5,9 @@ use axum::response::IntoResponse as _;
 use axum::routing::get;
 use sealpost_schema::{ClientFrame, CloseCode, Problem, ServerFrame};
 use serde_json::{Value, json};
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
@@ -13,7 +15,9 @@ use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::state::App;
-use crate::{admin, auth, conversations, mail, messages, profiles, second_factor, service_accounts, users};
+use crate::{
+    admin, auth, conversations, mail, messages, oidc, passkeys, profiles, second_factor, service_accounts, users,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -37,10 +41,20 @@ struct Document;
 
 struct Security;
 
+/// The scheme of sessions in cookies.
+const COOKIE: &str = "cookie";
+
 impl Modify for Security {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
-        document.components.get_or_insert_default().add_security_scheme("bearer", SecurityScheme::Http(bearer));
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+        let cookie = ApiKeyValue::with_description(
+            "__Host-sealpost_access",
+            "For browsers: set when a page signs in with the header `Sealpost-Session: cookie`; without TLS its name is `sealpost_access`. \
+             What changes something needs that header, and an origin that may.",
+        );
+        components.add_security_scheme(COOKIE, SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
         document.info.license = Some(utoipa::openapi::License::new("MIT"));
     }
 }
@@ -51,6 +65,8 @@ pub fn routes() -> OpenApiRouter<App> {
         .merge(auth::router())
         .merge(mail::router())
         .merge(second_factor::router())
+        .merge(passkeys::router())
+        .merge(oidc::router())
         .merge(users::router())
         .merge(profiles::router())
         .merge(conversations::router())
@@ -69,7 +85,9 @@ pub fn complete(mut document: utoipa::openapi::OpenApi) -> utoipa::openapi::Open
                 ("429", "Too many requests: `Retry-After` says when to come again"),
                 ("503", "The server cannot do this now"),
             ];
-            if operation.security.is_some() {
+            if let Some(ways) = &mut operation.security {
+                // Everything that takes the token takes it from a cookie as well.
+                ways.push(SecurityRequirement::new::<_, [&str; 0], &str>(COOKIE, []));
                 answers.push(("403", "An API token that may not do this"));
             }
             for (status, description) in answers {
@@ -92,6 +110,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 pub fn docs(document: utoipa::openapi::OpenApi) -> Router {
     Router::new()
         .merge(mail::page())
+        .merge(oidc::page())
         .merge(SwaggerUi::new("/docs").url("/openapi.json", document))
         .route("/openapi/websocket.json", get(|| async { axum::Json(asyncapi()).into_response() }))
 }

@@ -32,6 +32,8 @@ use crate::keys::ConversationKeys;
 use crate::limits::{Limits, LimitsConfig, Throttle, limit_requests};
 use crate::live::{Connections, Hub, join, resync, websocket};
 use crate::mail::{MailConfig, MailError, Mailer};
+use crate::oidc::{OidcConfig, Providers, ProvidersError};
+use crate::passkeys::RelyingParty;
 use crate::problem::respond;
 use crate::profiles::AvatarWork;
 use crate::state::{App, AppParts};
@@ -49,6 +51,7 @@ pub struct GatewayParts {
     pub limits: LimitsConfig,
     pub lane: LaneConfig,
     pub mail: MailConfig,
+    pub oidc: OidcConfig,
     /// Newest first; that one signs.
     pub signing_keys: Vec<SigningKey>,
     pub key_ring: KeyRing,
@@ -58,6 +61,15 @@ pub struct GatewayParts {
     pub live: Arc<dyn Live>,
     pub metrics: Option<MetricsText>,
     pub ready: ReadyCheck,
+}
+
+/// Why a gateway cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Mail(#[from] MailError),
+    #[error(transparent)]
+    Providers(#[from] ProvidersError),
 }
 
 /// A running gateway.
@@ -72,19 +84,20 @@ impl Gateway {
     /// Starts the background tasks on `tasks`. `stop` begins the soft phase; `hard_stop` ends everything, the lanes too.
     ///
     /// # Errors
-    /// The settings of mail are of no use.
+    /// Settings are of no use.
     pub fn start(
         parts: GatewayParts,
         tasks: TaskTracker,
         stop: CancellationToken,
         hard_stop: CancellationToken,
-    ) -> Result<Self, MailError> {
+    ) -> Result<Self, StartError> {
         let GatewayParts {
             config,
             auth,
             limits,
             lane,
             mail,
+            oidc,
             signing_keys,
             key_ring,
             clock,
@@ -112,6 +125,8 @@ impl Gateway {
             passwords: Passwords::new(&auth),
             avatars: AvatarWork::default(),
             mailer,
+            passkeys: RelyingParty::new(&config, &auth.issuer),
+            providers: Providers::new(&oidc, &config.base_url(), &clock)?,
             revocations: Revocations::new(auth.access_lifetime()),
             seen: Seen::default(),
             api_tokens: ApiTokens::default(),

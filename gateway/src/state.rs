@@ -18,6 +18,8 @@ use crate::keys::ConversationKeys;
 use crate::limits::{Limits, Throttle};
 use crate::live::{Connections, Hub};
 use crate::mail::Mailer;
+use crate::oidc::Providers;
+use crate::passkeys::RelyingParty;
 use crate::profiles::AvatarWork;
 
 /// Cheap to clone.
@@ -39,6 +41,8 @@ pub struct AppParts {
     pub passwords: Passwords,
     pub avatars: AvatarWork,
     pub mailer: Mailer,
+    pub passkeys: RelyingParty,
+    pub providers: Providers,
     pub revocations: Revocations,
     pub seen: Seen,
     pub api_tokens: ApiTokens,

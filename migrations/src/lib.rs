@@ -10,6 +10,8 @@ mod m20261121_000012_service_accounts;
 mod m20261121_000030_profiles;
 mod m20261121_000031_mail;
 mod m20261121_000032_second_factor;
+mod m20261121_000033_passkeys;
+mod m20261121_000034_identities;
 mod m20261121_000050_changes;
 mod m20261121_000060_rights;
 
@@ -29,6 +31,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000030_profiles::Migration),
             Box::new(m20261121_000031_mail::Migration),
             Box::new(m20261121_000032_second_factor::Migration),
+            Box::new(m20261121_000033_passkeys::Migration),
+            Box::new(m20261121_000034_identities::Migration),
             Box::new(m20261121_000050_changes::Migration),
             Box::new(m20261121_000060_rights::Migration),
         ]

@@ -63,9 +63,17 @@ catalogue! {
     WrongCredentials = "urn:sealpost:problem:wrong-credentials", 401, "Wrong user name or password";
     /// A code of a second factor that is wrong, used, or too late.
     WrongCode = "urn:sealpost:problem:wrong-code", 401, "The code is not good";
+    /// A passkey that is not known, is another one's, or did not sign what it should.
+    PasskeyRefused = "urn:sealpost:problem:passkey-refused", 401, "The passkey is not good";
     RefreshRefused = "urn:sealpost:problem:refresh-refused", 401, "The refresh token is not valid";
     /// A link of a mail that was used, is too old, or is for something else.
     LinkRefused = "urn:sealpost:problem:link-refused", 403, "The link is not good";
+    /// It takes a password, or a session that has just begun.
+    ProofNeeded = "urn:sealpost:problem:proof-needed", 403, "Prove again that it is you";
+    /// What came back from a sign-in provider is not good, or was not asked for by this browser.
+    ProviderRefused = "urn:sealpost:problem:provider-refused", 403, "The sign-in with the provider is not good";
+    /// The provider vouches for somebody who has no account here.
+    UnknownIdentity = "urn:sealpost:problem:unknown-identity", 403, "No account here belongs to this one";
     /// Signed in by cookie, but not shown to come from a page that may.
     CrossSiteRequest = "urn:sealpost:problem:cross-site-request", 403, "Another site may have made this request";
     ForeignOrigin = "urn:sealpost:problem:foreign-origin", 403, "Origin not allowed";
@@ -78,6 +86,13 @@ catalogue! {
     UnknownRecipient = "urn:sealpost:problem:unknown-recipient", 404, "Unknown recipient";
     MethodNotAllowed = "urn:sealpost:problem:method-not-allowed", 405, "Method not allowed";
     SecondFactorOn = "urn:sealpost:problem:second-factor-on", 409, "The second factor cannot be switched on now";
+    SecondFactorOff = "urn:sealpost:problem:second-factor-off", 409, "There is no second factor";
+    /// The server has no address that passkeys could belong to.
+    PasskeysOff = "urn:sealpost:problem:passkeys-off", 409, "This server has no passkeys";
+    TooManyPasskeys = "urn:sealpost:problem:too-many-passkeys", 409, "There are too many passkeys";
+    /// Without it nobody could sign in to this account any more.
+    LastWayIn = "urn:sealpost:problem:last-way-in", 409, "The last way to sign in cannot go";
+    IdentityTaken = "urn:sealpost:problem:identity-taken", 409, "The provider's account belongs to another one here";
     UsernameTaken = "urn:sealpost:problem:username-taken", 409, "The user name is taken";
     /// The same client message id came with another text.
     ClientMessageIdReused = "urn:sealpost:problem:client-message-id-reused", 409, "The client message id was used for another message";
@@ -96,6 +111,8 @@ catalogue! {
     OutcomeUnknown = "urn:sealpost:problem:outcome-unknown", 503, "It is not known whether the message was taken";
     /// The change is decided and recorded, and takes effect when the event log is back.
     Pending = "urn:sealpost:problem:pending", 503, "Recorded, not yet in effect";
+    /// A sign-in provider does not answer, or not as it should.
+    ProviderUnavailable = "urn:sealpost:problem:provider-unavailable", 503, "The sign-in provider does not answer";
     /// The event log or the store is away or behind; nothing was taken.
     Unavailable = "urn:sealpost:problem:unavailable", 503, "Temporarily unavailable";
 }

@@ -7,8 +7,9 @@ use std::collections::BTreeSet;
 
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, EntityTrait, Schema, Statement};
 use sealpost_schema::entities::{
-    api_token, audit, avatar, conversation, conversation_key, event, invitation, mail_token, outbox, participant,
-    reaction, recovery_code, session, totp, user, waiting_sign_in,
+    api_token, audit, avatar, code_failure, conversation, conversation_key, event, identity, invitation, mail_token,
+    oidc_sign_in, outbox, participant, passkey, passkey_ceremony, reaction, recovery_code, session, totp, user,
+    waiting_sign_in,
 };
 
 /// One line for each column.
@@ -53,6 +54,11 @@ async fn create_from_entities(db: &DatabaseConnection) {
     create(db, reaction::Entity).await;
     create(db, recovery_code::Entity).await;
     create(db, waiting_sign_in::Entity).await;
+    create(db, passkey::Entity).await;
+    create(db, passkey_ceremony::Entity).await;
+    create(db, code_failure::Entity).await;
+    create(db, identity::Entity).await;
+    create(db, oidc_sign_in::Entity).await;
 }
 
 async fn compare(migrated: &DatabaseConnection, declared: &DatabaseConnection) {

@@ -5,7 +5,7 @@ use std::io::Read as _;
 
 use anyhow::{Context as _, bail};
 use sea_orm::DatabaseConnection;
-use sealpost_gateway::accounts::{self, AccountError, Act, ServerRole};
+use sealpost_gateway::accounts::{self, AccountError, Act, NewPassword, ServerRole};
 use sealpost_gateway::audit::PasswordChange;
 use sealpost_gateway::auth::{Passwords, email, username};
 use sealpost_gateway::caller::Caller;
@@ -71,7 +71,9 @@ async fn act(command: AdminCommand, config: &Config, db: &DatabaseConnection) ->
         AdminCommand::ResetPassword { username, password_stdin } => {
             let (id, given) = (find(db, &username).await?, given_password(password_stdin)?);
             let hash = Hashed::make(config, given, &[username.as_str()]).await?;
-            let ended = accounts::set_password(db, id, hash.hash.clone(), None, PasswordChange::Operator, act).await?;
+            let by = PasswordChange::Operator;
+            let new = NewPassword { hash: hash.hash.clone(), instead_of: None, by, keep: None };
+            let ended = accounts::replace_password(db, id, new, act).await?;
             hash.show()?;
             output::line(format!("{username} has a new password; sessions ended: {}", ended.len()))
         }

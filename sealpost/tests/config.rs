@@ -59,7 +59,11 @@ fn the_sample_with_every_line_switched_on_is_the_defaults() {
 #[test]
 fn the_sample_holds_every_key() {
     let sample: BTreeMap<String, config::Value> = flatten(&sample());
-    let missing: Vec<_> = fields::keys::<Config>().into_iter().filter(|key| !sample.contains_key(key)).collect();
+    let mut missing: Vec<_> = fields::keys::<Config>().into_iter().filter(|key| !sample.contains_key(key)).collect();
+    // Its sections have names of their own, so the sample has their keys as comments.
+    assert_eq!(missing, ["oidc"]);
+    missing = fields::keys::<sealpost_gateway::oidc::ProviderConfig>();
+    missing.retain(|key| !SAMPLE.lines().any(|line| line.starts_with(&format!("# {key} = "))));
     assert_eq!(missing, Vec::<String>::new(), "add these to sealpost.sample.toml");
 }
 
@@ -75,6 +79,27 @@ fn flatten(text: &str) -> BTreeMap<String, config::Value> {
     let mut all = BTreeMap::new();
     add("", config::Source::collect(&config::File::from_str(text, config::FileFormat::Toml)).unwrap(), &mut all);
     all
+}
+
+#[test]
+fn providers_of_sign_in_have_sections_of_their_own() {
+    let section = "[gateway]\npublic_url = \"https://chat.example\"\n[oidc.corp]\nissuer = \"https://id.example\"\n";
+    let secret = file("s3cret of the provider\n");
+    let file = file(&format!("{section}client_id = \"chat\"\n"));
+    let path = secret.path.display().to_string();
+    let mut sources =
+        environment(&[("SEALPOST__OIDC__CORP__CLIENT_SECRET_FILE", &path), ("SEALPOST__OIDC__CORP__TITLE", "Corp")]);
+    sources.file = Some(file.path.clone());
+    let loaded = Loaded::load(&sources).unwrap();
+    let shown = loaded.show();
+    assert!(shown.contains("[oidc.corp]") && !shown.contains("s3cret"), "{shown}");
+    let config = loaded.check(Role::Any).unwrap();
+    let corp = &config.oidc["corp"];
+    assert_eq!((corp.title.as_str(), corp.client_secret.expose_secret()), ("Corp", "s3cret of the provider"));
+    let wrong = from_file("[oidc.corp]\nissuer = \"http://id.example\"\nsecret = \"x\"\n").unwrap_err();
+    for part in ["gateway.public_url", "oidc.corp.issuer", "oidc.corp.client_id", "oidc.corp.secret"] {
+        assert!(wrong.contains(part), "{part}: {wrong}");
+    }
 }
 
 #[test]

@@ -32,10 +32,14 @@ impl Api {
     /// As a client at this address, to a server that trusts `X-Forwarded-For`.
     #[must_use]
     pub fn forwarded(&self, address: &str) -> Self {
-        let headers = reqwest::header::HeaderMap::from_iter([(
-            reqwest::header::HeaderName::from_static("x-forwarded-for"),
-            address.parse().unwrap(),
-        )]);
+        self.with_header("x-forwarded-for", address)
+    }
+
+    /// With this header in each request.
+    #[must_use]
+    pub fn with_header(&self, name: &'static str, value: &str) -> Self {
+        let name = reqwest::header::HeaderName::from_static(name);
+        let headers = reqwest::header::HeaderMap::from_iter([(name, value.parse().unwrap())]);
         let http = reqwest::Client::builder().default_headers(headers).build().unwrap();
         Self { http, ..self.clone() }
     }

@@ -6,6 +6,8 @@
 //! - [`Socket`]: a WebSocket that fails the test by itself when an event is missing, double or out of order ([`View`]).
 //! - [`Load`]: a sender that behaves as a good client does, through crashes: it re-sends what has no answer. [`check_history`] then holds
 //!   what it was told against what is there.
+//! - [`Authenticator`]: a device with passkeys.
+//! - [`Provider`]: signs people in elsewhere.
 //! - [`Proxy`]: between any two of them, where connections are slow, swallowed and cut.
 //!
 //! The suites are in `tests/`: `stacks` (the same cases on both stacks) and `faults` (crashes and outages).
@@ -13,6 +15,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "what fails here is the test that uses it")]
 
 mod api;
+mod authenticator;
 mod database;
 mod files;
 mod history;
@@ -20,6 +23,7 @@ mod load;
 mod mailbox;
 mod port;
 mod process;
+mod provider;
 mod proxy;
 mod settings;
 mod shared;
@@ -30,6 +34,7 @@ mod view;
 mod wait;
 
 pub use api::{Api, Reply, problem};
+pub use authenticator::Authenticator;
 pub use database::Database;
 pub use files::files_with;
 pub use history::{check_history, check_view};
@@ -37,9 +42,10 @@ pub use load::{Load, Sent};
 pub use mailbox::{Mail, Mailbox};
 pub use port::free_port;
 pub use process::Process;
+pub use provider::{CLIENT, CLIENT_SECRET, Provider, Signature};
 pub use proxy::{Proxy, Weather};
 pub use settings::{Form, Settings, program};
-pub use shared::shared;
+pub use shared::{SHARED_ORIGIN, shared};
 pub use socket::{Connect, Incoming, Refused, Socket, message};
 pub use stack::{Links, Running, Stack};
 pub use user::{Message, User, unique};

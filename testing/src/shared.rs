@@ -7,6 +7,9 @@ use tokio::sync::Mutex;
 use crate::settings::{Form, Settings};
 use crate::stack::{Running, Stack};
 
+/// The page of the shared stacks, as browsers say it.
+pub const SHARED_ORIGIN: &str = "http://localhost:8080";
+
 /// The stack that the tests running now share. It ends with the last of them, so that no process is left.
 pub async fn shared(form: Form) -> Running {
     static EMBEDDED: Mutex<Weak<Stack>> = Mutex::const_new(Weak::new());
@@ -20,7 +23,10 @@ pub async fn shared(form: Form) -> Running {
         return Running(stack);
     }
     // The limit of a resume is below what one page of history holds, so that a gap is quickly made.
-    let running = Stack::start(form, Settings::default().set("SEALPOST__GATEWAY__MAX_RESUME_EVENTS", 100)).await;
+    let settings = Settings::default().set("SEALPOST__GATEWAY__MAX_RESUME_EVENTS", 100);
+    // Passkeys need a name.
+    let settings = settings.set("SEALPOST__GATEWAY__PUBLIC_URL", SHARED_ORIGIN);
+    let running = Stack::start(form, settings).await;
     *slot = Arc::downgrade(&running.0);
     running
 }

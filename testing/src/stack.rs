@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _, SqliteConnection};
 use tempfile::TempDir;
 
 use crate::database::Database;
@@ -255,6 +257,43 @@ impl Stack {
     /// Data of the embedded stack, store of NATS, and the logs of all.
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Runs a statement on the database, beside the servers; how many rows it changed, or what the database says.
+    pub async fn execute(&self, sql: &str) -> Result<u64, String> {
+        let sql = AssertSqlSafe(sql.to_owned());
+        let done = match self.form {
+            Form::Embedded => {
+                let path = self.folder.path().join("data/sealpost.db");
+                let options = SqliteConnectOptions::new().filename(path).busy_timeout(crate::PATIENCE);
+                let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+                connection.execute(sql).await.map(|done| done.rows_affected())
+            }
+            Form::Cluster => self.database().connect().await.execute(sql).await.map(|done| done.rows_affected()),
+        };
+        done.map_err(|error| error.to_string())
+    }
+
+    /// How many rows a `SELECT count(*)` counts.
+    pub async fn count(&self, sql: &str) -> i64 {
+        let sql = AssertSqlSafe(sql.to_owned());
+        match self.form {
+            Form::Embedded => {
+                let path = self.folder.path().join("data/sealpost.db");
+                let options = SqliteConnectOptions::new().filename(path).busy_timeout(crate::PATIENCE);
+                let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+                connection.fetch_one(sql).await.unwrap().get(0)
+            }
+            Form::Cluster => self.database().connect().await.fetch_one(sql).await.unwrap().get(0),
+        }
+    }
+
+    /// An id as a literal of the stack's database.
+    pub fn id(&self, id: &str) -> String {
+        match self.form {
+            Form::Embedded => format!("x'{}'", id.replace('-', "")),
+            Form::Cluster => format!("'{id}'"),
+        }
     }
 
     fn services(&self) -> &Services {

@@ -35,7 +35,7 @@ pub fn router() -> OpenApiRouter<App> {
 fn account_error(error: &AccountError) -> ApiError {
     match error {
         AccountError::NotFound => ApiError::not_found("user"),
-        AccountError::Taken => ApiError::internal(error),
+        AccountError::Taken | AccountError::Changed => ApiError::internal(error),
         AccountError::Store(error) => ApiError::store(error),
     }
 }

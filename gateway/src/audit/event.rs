@@ -41,6 +41,25 @@ pub enum AuditEvent {
     SecondFactorFailed {
         method: SignInMethod,
     },
+    /// The old ones are void.
+    RecoveryCodesRenewed {},
+    PasskeyAdded {
+        passkey_id: Uuid,
+    },
+    PasskeyRemoved {
+        passkey_id: Uuid,
+    },
+    /// Its signatures are counted, and the count fell behind: there may be a copy of it. It was refused.
+    PasskeyCloned {
+        passkey_id: Uuid,
+    },
+    /// An account at a provider, which the configuration names.
+    IdentityLinked {
+        provider: String,
+    },
+    IdentityUnlinked {
+        provider: String,
+    },
     UserEnabled {},
     PasswordChanged {
         by: PasswordChange,
@@ -69,6 +88,10 @@ pub enum SignInMethod {
     Password,
     /// A link in a mail.
     MagicLink,
+    /// A passkey, and nothing else.
+    Passkey,
+    /// A provider of OpenID Connect.
+    Oidc,
 }
 
 impl SignInMethod {
@@ -77,11 +100,13 @@ impl SignInMethod {
         match self {
             Self::Password => "password",
             Self::MagicLink => "magic_link",
+            Self::Passkey => "passkey",
+            Self::Oidc => "oidc",
         }
     }
 
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Password, Self::MagicLink].into_iter().find(|method| method.as_str() == text)
+        [Self::Password, Self::MagicLink, Self::Passkey, Self::Oidc].into_iter().find(|method| method.as_str() == text)
     }
 }
 

@@ -80,7 +80,8 @@ async fn complete(
     let unchanged = user::Entity::active()
         .filter(user::Column::Id.eq(user.id))
         .filter(user::Column::PasswordHash.eq(&user.password_hash))
-        .lock_shared()
+        // One sign-in of a user at a time: together they must not have more sessions than there may be.
+        .lock_exclusive()
         .one(&transaction)
         .await
         .map_err(|error| ApiError::store(&error))?;

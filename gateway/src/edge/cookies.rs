@@ -9,8 +9,11 @@
 //! no foreign page may (CORS), and an `Origin` and `Sec-Fetch-Site` of this server or of `gateway.allowed_origins`. A WebSocket, which
 //! has no headers of its own in browsers, needs an `Origin` (`attack_10_other_sites_cannot_use_the_cookies`).
 
+use std::time::Duration;
+
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
+use axum::http::header::InvalidHeaderValue;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -32,11 +35,33 @@ const ISSUERS: &str = "/api/auth/";
 /// More than such an answer has.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
+/// What a browser keeps while it is away at a sign-in provider ([`crate::oidc`]): only there an answer is good.
+#[derive(Clone)]
+pub struct BrowserKey(pub String);
+
+fn browser_key_name(config: &GatewayConfig) -> &'static str {
+    if config.is_behind_tls() { "__Host-sealpost_oidc" } else { "sealpost_oidc" }
+}
+
+/// The header that makes a browser keep it.
+pub fn browser_key_cookie(
+    config: &GatewayConfig,
+    key: &str,
+    lifetime: Duration,
+) -> Result<HeaderValue, InvalidHeaderValue> {
+    let secure = if config.is_behind_tls() { "; Secure" } else { "" };
+    // Only our own page sends it back, with a request of its own.
+    let attributes = "Path=/; HttpOnly; SameSite=Strict";
+    let (name, seconds) = (browser_key_name(config), lifetime.as_secs());
+    HeaderValue::from_str(&format!("{name}={key}; Max-Age={seconds}; {attributes}{secure}"))
+}
+
 /// What the layer needs to know. Cheap enough to clone for each request.
 #[derive(Clone)]
 pub struct Cookies {
     access: &'static str,
     refresh: &'static str,
+    browser_key: &'static str,
     attributes: &'static str,
     refresh_seconds: u64,
     origins: std::sync::Arc<[String]>,
@@ -53,7 +78,8 @@ impl Cookies {
         } else {
             ("sealpost_access", "sealpost_refresh", "Path=/; HttpOnly; SameSite=Lax")
         };
-        Self { access, refresh, attributes, refresh_seconds, origins: origins.into() }
+        let browser_key = browser_key_name(config);
+        Self { access, refresh, browser_key, attributes, refresh_seconds, origins: origins.into() }
     }
 
     /// Nothing where there is no such page, which is told from one that may not.
@@ -156,6 +182,9 @@ pub async fn cookie_sessions(State(cookies): State<Cookies>, mut request: Reques
         && let Err(problem) = cookies.check(&method, path == WEBSOCKET, headers)
     {
         return respond(&problem);
+    }
+    if let Some(key) = cookie(headers, cookies.browser_key).map(str::to_owned) {
+        request.extensions_mut().insert(BrowserKey(key));
     }
     request.headers_mut().remove(header::COOKIE);
     if let Some(bearer) = access.as_ref().and_then(|token| HeaderValue::from_str(&format!("Bearer {token}")).ok()) {

@@ -18,6 +18,6 @@ mod tls;
 
 pub use accept::serve;
 pub use client_address::{ClientAddress, ProxyHeader, TrustedProxies, note_client_address};
-pub use cookies::{Cookies, cookie_sessions};
+pub use cookies::{BrowserKey, Cookies, browser_key_cookie, cookie_sessions};
 pub use headers::{cors, security_headers};
 pub use tls::{Tls, TlsError};

@@ -211,6 +211,8 @@ struct Session {
     /// Said hello, and waits for its `resume`.
     waiting: Option<Arc<tokio::sync::Mutex<Option<resume::Started>>>>,
     expires_at: Timestamp,
+    /// The client was told that its token has run out.
+    asked: bool,
     heard: Instant,
     bad_frames: u32,
 }
@@ -233,6 +235,7 @@ impl Session {
             work: Some(work),
             waiting,
             expires_at,
+            asked: false,
             heard: Instant::now(),
             bad_frames: 0,
         }
@@ -307,8 +310,15 @@ impl Session {
         beat: Duration,
         reading: bool,
     ) -> Result<(), Option<CloseCode>> {
-        if self.app.clock.now() > self.expires_at.plus(beat) {
+        let now = self.app.clock.now();
+        if now > self.expires_at.plus(beat) {
             return Err(Some(CloseCode::Unauthenticated));
+        }
+        if now > self.expires_at && !self.asked {
+            self.asked = true;
+            let detail = "The access token has expired. Show a new one with `authenticate`, or this connection is closed at its next heartbeat.";
+            let problem = Problem::new(ProblemKind::TokenExpired, detail);
+            self.connection.send(&ServerFrame::Error { problem, client_message_id: None });
         }
         if reading && self.heard.elapsed() > beat * 5 / 2 {
             return Err(Some(CloseCode::HeartbeatTimeout));
@@ -356,7 +366,7 @@ impl Session {
         match next {
             Next::Go => Ok(()),
             Next::Authenticated(principal) => {
-                self.expires_at = principal.expires_at;
+                (self.expires_at, self.asked) = (principal.expires_at, false);
                 inbound::is_other_session(&self.connection, principal.session_id).map_or(Ok(()), Err)
             }
             Next::Refused(problem) => {

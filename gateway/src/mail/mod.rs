@@ -22,7 +22,8 @@ mod transport;
 pub use config::{MailConfig, MailTransport, SmtpTls};
 pub use mailer::{Job, Mailer};
 pub use page::page;
-pub use password::confirm_password;
+pub use password::{confirm_password, load as load_user};
+pub use tokens::void as void_links;
 pub use transport::MailError;
 
 use utoipa_axum::router::OpenApiRouter;

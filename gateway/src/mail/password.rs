@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use sea_orm::{ActiveValue::Set, ColumnTrait as _, DatabaseTransaction, EntityTrait as _, QueryFilter as _};
+use sea_orm::DatabaseTransaction;
 use sealpost_schema::entities::mail_token::Purpose;
 use sealpost_schema::entities::user;
 use sealpost_schema::{Problem, ProblemKind, SessionId, UserId};
@@ -11,9 +11,11 @@ use serde::Deserialize;
 
 use super::mailer::Job;
 use super::tokens;
-use crate::audit::{self, AuditEntry, AuditEvent, EndReason, PasswordChange};
-use crate::auth::{Ending, PasswordError, Principal, Which, announce, mark_ended};
+use crate::accounts::{self, AccountError, Act, NewPassword};
+use crate::audit::{self, AuditEntry, AuditEvent, PasswordChange};
+use crate::auth::{PasswordError, Principal, announce};
 use crate::caller::Caller;
+use crate::limits::too_many;
 use crate::problem::{ApiError, ApiResult, Body};
 use crate::state::App;
 use crate::transaction;
@@ -52,8 +54,8 @@ pub async fn change_password(
     let user = confirm_password(&app, principal.user_id, request.password, &caller).await?;
     let hash = new_hash(&app, &user, request.new_password).await?;
     let transaction = transaction::begin(&app).await?;
-    let change = Change { by: PasswordChange::Owner, keep: Some(principal.session_id), caller: &caller };
-    let ended = store(&app, &transaction, &user, hash, change).await?;
+    let act = Act { by: Some(principal.user_id), caller: &caller, now: app.clock.now() };
+    let ended = store(&transaction, &user, (hash, PasswordChange::Owner), Some(principal.session_id), act).await?;
     transaction::commit(transaction).await?;
     announce(&app, &ended).await;
     app.mailer.post(Job::PasswordChanged { user: principal.user_id });
@@ -98,9 +100,9 @@ pub async fn reset_password(
     let user = user.ok_or_else(tokens::refused)?;
     let hash = new_hash(&app, &user, request.new_password).await?;
     let transaction = transaction::begin(&app).await?;
-    tokens::consume(&transaction, token, purpose, app.clock.now()).await?;
-    let change = Change { by: PasswordChange::Mail, keep: None, caller: &caller };
-    let ended = store(&app, &transaction, &user, hash, change).await?;
+    let act = Act { by: Some(UserId(user.id)), caller: &caller, now: app.clock.now() };
+    tokens::consume(&transaction, token, purpose, act.now).await?;
+    let ended = store(&transaction, &user, (hash, PasswordChange::Mail), None, act).await?;
     transaction::commit(transaction).await?;
     announce(&app, &ended).await;
     app.mailer.post(Job::PasswordChanged { user: UserId(user.id) });
@@ -114,10 +116,17 @@ pub async fn confirm_password(
     password: SecretString,
     caller: &Caller,
 ) -> ApiResult<user::Model> {
+    // With a session somebody is known here: only their own failures delay them.
+    let now = app.clock.now();
+    let attempt = caller.address.map(|address| app.throttle.attempt(&user_id.to_string(), address, true, now));
+    let attempt = attempt.transpose().map_err(too_many)?;
     let user = load(app, user_id).await?;
-    let hash = user.as_ref().map(|user| user.password_hash.as_str());
+    let hash = user.as_ref().map(|user| user.password_hash.as_str()).filter(|hash| !hash.is_empty());
     let right = app.passwords.verify_or_dummy(hash, password).await.map_err(PasswordError::into_api)?;
     if let Some(user) = user.filter(|_| right) {
+        if let Some(attempt) = &attempt {
+            app.throttle.succeeded(attempt);
+        }
         return Ok(user);
     }
     let event = AuditEvent::SignInFailed { method: audit::SignInMethod::Password };
@@ -126,7 +135,8 @@ pub async fn confirm_password(
     Err(ApiError::new(ProblemKind::WrongCredentials, "The password is wrong. Nothing was changed."))
 }
 
-async fn load(app: &App, id: UserId) -> ApiResult<Option<user::Model>> {
+/// An account, if it is not disabled.
+pub async fn load(app: &App, id: UserId) -> ApiResult<Option<user::Model>> {
     let user = user::Entity::active_by_id(id.0).one(&app.db).await;
     user.map_err(|error| ApiError::store(&error))
 }
@@ -136,43 +146,20 @@ async fn new_hash(app: &App, user: &user::Model, password: SecretString) -> ApiR
     app.passwords.hash_new(password, own).await.map_err(PasswordError::into_api)
 }
 
-struct Change<'a> {
-    by: PasswordChange,
-    /// The session that goes on.
-    keep: Option<SessionId>,
-    caller: &'a Caller,
-}
-
-/// The new password in place of the one that was looked at; all links are void, and sessions end.
+/// The new password in place of the one that was looked at.
 async fn store(
-    app: &App,
-    transaction: &DatabaseTransaction,
+    db: &DatabaseTransaction,
     user: &user::Model,
-    hash: String,
-    change: Change<'_>,
+    (hash, by): (String, PasswordChange),
+    keep: Option<SessionId>,
+    act: Act<'_>,
 ) -> ApiResult<Vec<SessionId>> {
-    let (user_id, now) = (UserId(user.id), app.clock.now());
-    let set = user::ActiveModel { password_hash: Set(hash), ..Default::default() };
-    let changed = user::Entity::update_many()
-        .set(set)
-        .filter(user::Column::Id.eq(user.id))
-        .filter(user::Column::PasswordHash.eq(&user.password_hash))
-        .filter(user::Column::DisabledAt.is_null())
-        .exec(transaction)
-        .await
-        .map_err(|error| ApiError::store(&error))?;
-    if changed.rows_affected == 0 {
-        return Err(ApiError::new(
-            ProblemKind::WrongCredentials,
-            "The account changed meanwhile. Nothing was changed.",
-        ));
-    }
-    let work = async {
-        tokens::void(transaction, user_id).await?;
-        let entry = AuditEntry::own(user_id, AuditEvent::PasswordChanged { by: change.by });
-        audit::record(transaction, now, change.caller, entry).await?;
-        let ending = Ending { by: Some(user_id), reason: EndReason::PasswordChanged, caller: change.caller };
-        mark_ended(transaction, user_id, Which::AllBut(change.keep), now, ending).await
-    };
-    work.await.map_err(|error| ApiError::store(&error))
+    let new = NewPassword { hash, instead_of: Some(&user.password_hash), by, keep };
+    accounts::set_password(db, UserId(user.id), new, act).await.map_err(|error| match error {
+        AccountError::Changed | AccountError::NotFound => {
+            ApiError::new(ProblemKind::WrongCredentials, "The account changed meanwhile. Nothing was changed.")
+        }
+        AccountError::Store(error) => ApiError::store(&error),
+        AccountError::Taken => ApiError::internal(&error),
+    })
 }

@@ -1,6 +1,6 @@
-//! The second factor: one-time codes of an app (TOTP, RFC 6238), and recovery codes for those who lost it.
+//! The second factor: one-time codes of an app (TOTP, RFC 6238), passkeys ([`crate::passkeys`]), and recovery codes for those who lost them.
 //!
-//! Whoever has it switched on gets no session for a password or a link alone, but a **challenge**, which with a code completes the sign-in
+//! Whoever has one gets no session for a password or a link alone, but a **challenge**, which with a code or a passkey completes the sign-in
 //! that it began ([`crate::auth::complete_sign_in`] is the one place).
 //!
 //! Promised, and kept by `testing/tests/stacks/second_factor.rs`:
@@ -11,9 +11,11 @@
 //! - A challenge ends after five minutes, and with a change of the password.
 
 mod codes;
+mod pauses;
+pub mod recovery;
 mod routes;
-mod store;
-mod waiting;
+pub mod store;
+pub mod waiting;
 
 pub use waiting::{SecondFactorRequired, wait};
 
@@ -28,4 +30,5 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(routes::confirm_totp))
         .routes(routes!(routes::disable_totp))
         .routes(routes!(routes::complete))
+        .routes(routes!(recovery::renew_recovery_codes))
 }

@@ -9,21 +9,14 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::recovery::{self, RecoveryCodesResponse};
 use super::{codes, store, waiting};
 use crate::audit::{self, AuditEntry, AuditEvent, SignInMethod};
-use crate::auth::{Principal, SignIn, SignInResponse, complete_with_second_factor};
+use crate::auth::{Principal, ProofRequest, SignIn, SignInResponse, complete_with_second_factor, prove};
 use crate::caller::Caller;
-use crate::mail::confirm_password;
 use crate::problem::{ApiError, ApiResult, Body};
 use crate::state::App;
 use crate::transaction;
-
-#[derive(Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct PasswordRequest {
-    #[schema(value_type = String, format = Password, example = "walrus lantern 47")]
-    pub password: SecretString,
-}
 
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct BeginTotpResponse {
@@ -40,11 +33,12 @@ pub struct BeginTotpResponse {
 /// Gives a secret for an app. It counts when a first code is confirmed.
 #[utoipa::path(
     post, path = "/auth/totp", tag = "auth", security(("bearer" = [])),
-    request_body = PasswordRequest,
+    request_body = ProofRequest,
     responses(
         (status = 200, body = BeginTotpResponse),
         (status = 400, body = Problem, content_type = "application/problem+json", description = "Not JSON"),
         (status = 401, body = Problem, content_type = "application/problem+json", description = "No valid token, or the password is wrong: see the type"),
+        (status = 403, body = Problem, content_type = "application/problem+json", description = "It takes the password, or a new sign-in"),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "It is on already: switch it off first"),
         (status = 413, body = Problem, content_type = "application/problem+json", description = "Body too large"),
         (status = 415, body = Problem, content_type = "application/problem+json", description = "Not sent as JSON"),
@@ -56,10 +50,10 @@ pub async fn begin_totp(
     State(app): State<App>,
     principal: Principal,
     caller: Caller,
-    Body(request): Body<PasswordRequest>,
+    Body(request): Body<ProofRequest>,
 ) -> ApiResult<Json<BeginTotpResponse>> {
-    let user = confirm_password(&app, principal.user_id, request.password, &caller).await?;
-    if user.second_factor_at.is_some() {
+    let user = prove(&app, principal, request.password, &caller).await?;
+    if store::load(&app.db, principal.user_id).await?.is_some_and(|row| row.confirmed_at.is_some()) {
         return Err(ApiError::new(ProblemKind::SecondFactorOn, "One-time codes are on. Switch them off first."));
     }
     let mut secret = Zeroizing::new([0; codes::SECRET_BYTES]);
@@ -69,7 +63,7 @@ pub async fn begin_totp(
     let url = totp.to_url().map_err(|error| ApiError::internal(&error))?;
     let sealed = app.keys.seal_for_user(principal.user_id, secret.as_slice());
     let (wrapped, sealed) = sealed.map_err(|error| ApiError::internal(&error))?;
-    let row = totp::Model { user_id: user.id, wrapped, sealed, last_step: 0, failures: 0, last_failure_at: 0 };
+    let row = totp::Model { user_id: user.id, wrapped, sealed, last_step: 0, confirmed_at: None };
     let transaction = transaction::begin(&app).await?;
     store::begin(&transaction, row).await.map_err(|error| ApiError::store(&error))?;
     transaction::commit(transaction).await?;
@@ -83,19 +77,14 @@ pub struct ConfirmTotpRequest {
     pub code: SecretString,
 }
 
-#[derive(Serialize, utoipa::ToSchema)]
-pub struct ConfirmTotpResponse {
-    /// Each is good once, in place of a code. Shown this once.
-    #[schema(example = json!(["k3mp-9xwz-ab2c-tt4f"]))]
-    pub recovery_codes: Vec<String>,
-}
-
 /// Switch one-time codes on
+///
+/// With new recovery codes; those that there were are void.
 #[utoipa::path(
     post, path = "/auth/totp/confirm", tag = "auth", security(("bearer" = [])),
     request_body = ConfirmTotpRequest,
     responses(
-        (status = 200, body = ConfirmTotpResponse),
+        (status = 200, body = RecoveryCodesResponse),
         (status = 400, body = Problem, content_type = "application/problem+json", description = "Not JSON"),
         (status = 401, body = Problem, content_type = "application/problem+json", description = "No valid token, or the code is wrong: see the type"),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "It is on already, or was not begun: see the type"),
@@ -111,35 +100,44 @@ pub async fn confirm_totp(
     principal: Principal,
     caller: Caller,
     Body(request): Body<ConfirmTotpRequest>,
-) -> ApiResult<Json<ConfirmTotpResponse>> {
+) -> ApiResult<Json<RecoveryCodesResponse>> {
     let user = load_user(&app, principal.user_id).await?;
-    let row = store::load(&app.db, principal.user_id).await?.filter(|_| user.second_factor_at.is_none());
-    let row = row.ok_or_else(|| {
-        ApiError::new(ProblemKind::SecondFactorOn, "There is nothing to confirm: begin at POST /api/auth/totp.")
-    })?;
-    store::consume(&app, &user, &row, request.code.expose_secret()).await?;
-    let made: Result<Vec<String>, _> = (0..codes::RECOVERY_CODES).map(|_| codes::new_recovery_code()).collect();
-    let recovery_codes = made.map_err(|error| ApiError::internal(&error))?;
-    let hashes = recovery_codes.iter().map(|code| codes::recovery_hash(principal.user_id, code)).collect();
+    let row = store::load(&app.db, principal.user_id).await?.filter(|row| row.confirmed_at.is_none());
+    let row = row.ok_or_else(nothing_to_confirm)?;
+    // A recovery code proves nothing about the app.
+    if !codes::is_totp(request.code.expose_secret()) {
+        return Err(store::wrong());
+    }
+    store::consume(&app, &user, Some(&row), request.code.expose_secret()).await?;
     let (transaction, now) = (transaction::begin(&app).await?, app.clock.now());
+    store::lock(&transaction, principal.user_id).await.map_err(|error| ApiError::store(&error))?;
+    let confirmed = store::confirm(&transaction, principal.user_id, &row.sealed, now).await;
+    if !confirmed.map_err(|error| ApiError::store(&error))? {
+        return Err(nothing_to_confirm());
+    }
+    let recovery_codes = recovery::replace(&transaction, principal.user_id).await?;
     let work = async {
-        store::confirm(&transaction, principal.user_id, hashes, now).await?;
         let entry = AuditEntry::own(principal.user_id, AuditEvent::SecondFactorEnabled {});
         audit::record(&transaction, now, &caller, entry).await
     };
     work.await.map_err(|error| ApiError::store(&error))?;
     transaction::commit(transaction).await?;
-    Ok(Json(ConfirmTotpResponse { recovery_codes }))
+    Ok(Json(RecoveryCodesResponse { recovery_codes }))
+}
+
+fn nothing_to_confirm() -> ApiError {
+    ApiError::new(ProblemKind::SecondFactorOn, "There is nothing to confirm: begin at POST /api/auth/totp.")
 }
 
 /// Switch one-time codes off
 #[utoipa::path(
     post, path = "/auth/totp/disable", tag = "auth", security(("bearer" = [])),
-    request_body = PasswordRequest,
+    request_body = ProofRequest,
     responses(
-        (status = 204, description = "They are off, and the recovery codes are void"),
+        (status = 204, description = "They are off; without passkeys the recovery codes are void too"),
         (status = 400, body = Problem, content_type = "application/problem+json", description = "Not JSON"),
         (status = 401, body = Problem, content_type = "application/problem+json", description = "No valid token, or the password is wrong: see the type"),
+        (status = 403, body = Problem, content_type = "application/problem+json", description = "It takes the password, or a new sign-in"),
         (status = 413, body = Problem, content_type = "application/problem+json", description = "Body too large"),
         (status = 415, body = Problem, content_type = "application/problem+json", description = "Not sent as JSON"),
         (status = 422, body = Problem, content_type = "application/problem+json", description = "A field is missing or unknown"),
@@ -150,12 +148,13 @@ pub async fn disable_totp(
     State(app): State<App>,
     principal: Principal,
     caller: Caller,
-    Body(request): Body<PasswordRequest>,
+    Body(request): Body<ProofRequest>,
 ) -> ApiResult<StatusCode> {
-    confirm_password(&app, principal.user_id, request.password, &caller).await?;
+    prove(&app, principal, request.password, &caller).await?;
     let (transaction, now) = (transaction::begin(&app).await?, app.clock.now());
     let work = async {
-        store::remove(&transaction, principal.user_id).await?;
+        store::lock(&transaction, principal.user_id).await?;
+        store::remove(&transaction, principal.user_id, now).await?;
         let entry = AuditEntry::own(principal.user_id, AuditEvent::SecondFactorDisabled {});
         audit::record(&transaction, now, &caller, entry).await
     };
@@ -197,9 +196,9 @@ pub async fn complete(
 ) -> ApiResult<Json<SignInResponse>> {
     let (waits, user) = waiting::find(&app, request.challenge.expose_secret()).await?;
     let user_id = UserId(user.id);
-    let row = store::load(&app.db, user_id).await?.ok_or_else(waiting::refused)?;
+    let row = store::load(&app.db, user_id).await?.filter(|row| row.confirmed_at.is_some());
     let method = SignInMethod::parse(&waits.method).ok_or_else(waiting::refused)?;
-    if let Err(error) = store::consume(&app, &user, &row, request.code.expose_secret()).await {
+    if let Err(error) = store::consume(&app, &user, row.as_ref(), request.code.expose_secret()).await {
         let entry = AuditEntry::to(Some(user_id), AuditEvent::SecondFactorFailed { method });
         let recorded = audit::record(&app.db, app.clock.now(), &caller, entry).await;
         recorded.map_err(|error| ApiError::store(&error))?;

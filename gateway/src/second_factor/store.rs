@@ -1,24 +1,16 @@
 //! What is kept of a second factor.
 
-use std::time::Duration;
-
-use sea_orm::sea_query::{Expr, ExprTrait as _};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait as _,
-    IntoActiveModel as _, QueryFilter as _,
+    IntoActiveModel as _, PaginatorTrait as _, QueryFilter as _, QuerySelect as _,
 };
-use sealpost_schema::entities::{recovery_code, totp, user, waiting_sign_in};
+use sealpost_schema::entities::{passkey, recovery_code, totp, user, waiting_sign_in};
 use sealpost_schema::{ProblemKind, Timestamp, UserId};
 use totp_rs::Totp;
 
-use super::codes;
+use super::{codes, pauses};
 use crate::problem::{ApiError, ApiResult};
 use crate::state::App;
-
-/// Wrong codes in a row that cost nothing.
-const FREE_FAILURES: i32 = 5;
-const FIRST_PAUSE: Duration = Duration::from_secs(10);
-const LONGEST_PAUSE: Duration = Duration::from_mins(15);
 
 pub fn wrong() -> ApiError {
     ApiError::new(ProblemKind::WrongCode, "The code is wrong or was used already. Wait for the next one of your app.")
@@ -31,18 +23,20 @@ pub fn open(app: &App, row: &totp::Model, account: &str) -> ApiResult<Totp> {
     codes::totp(&secret, &app.auth.issuer, account).map_err(|error| ApiError::internal(&error))
 }
 
+/// Of somebody who began with one-time codes, confirmed or not.
 pub async fn load(db: &impl ConnectionTrait, user: UserId) -> ApiResult<Option<totp::Model>> {
     totp::Entity::of(user.0).one(db).await.map_err(|error| ApiError::store(&error))
 }
 
-/// Uses a code up, of the app or a recovery code. An error: it was not good, and that is counted (outside of any transaction).
-pub async fn consume(app: &App, user: &user::Model, row: &totp::Model, code: &str) -> ApiResult<()> {
-    let now = app.clock.now();
-    check_pause(row, now)?;
-    let user_id = UserId(user.id);
+/// Uses a code up, of the app (if there is one) or a recovery code. An error: it was not good, and that is counted (outside of any
+/// transaction).
+pub async fn consume(app: &App, user: &user::Model, row: Option<&totp::Model>, code: &str) -> ApiResult<()> {
+    let (user_id, now) = (UserId(user.id), app.clock.now());
+    pauses::count(&app.db, user_id, now).await?;
     let used = if codes::is_totp(code) {
         let code: String = code.chars().filter(char::is_ascii_digit).collect();
-        match open(app, row, &user.username)?.check(&code, now.unix_seconds()) {
+        let step = row.map(|row| open(app, row, &user.username)).transpose()?;
+        match step.and_then(|totp| totp.check(&code, now.unix_seconds())) {
             Some(step) => take_step(&app.db, user_id, step).await,
             None => Ok(false),
         }
@@ -51,26 +45,10 @@ pub async fn consume(app: &App, user: &user::Model, row: &totp::Model, code: &st
         let own = recovery_code::Entity::delete_many().filter(recovery_code::Column::Hash.eq(hash));
         own.exec(&app.db).await.map(|deleted| deleted.rows_affected == 1)
     };
-    if used.map_err(|error| ApiError::store(&error))? {
-        return set_failures(&app.db, user_id, Expr::value(0), now).await;
+    if !used.map_err(|error| ApiError::store(&error))? {
+        return Err(wrong());
     }
-    set_failures(&app.db, user_id, Expr::col(totp::Column::Failures).add(1), now).await?;
-    Err(wrong())
-}
-
-fn check_pause(row: &totp::Model, now: Timestamp) -> ApiResult<()> {
-    if row.failures < FREE_FAILURES {
-        return Ok(());
-    }
-    let doublings = std::cmp::min(u32::try_from(row.failures - FREE_FAILURES).unwrap_or(0), 10);
-    let pause = FIRST_PAUSE.saturating_mul(1 << doublings).min(LONGEST_PAUSE);
-    if now < Timestamp::from_millis(row.last_failure_at).plus(pause) {
-        return Err(ApiError::new(
-            ProblemKind::TooManyRequests,
-            format!("Too many wrong codes. Wait {} seconds before the next one.", pause.as_secs()),
-        ));
-    }
-    Ok(())
+    pauses::forget(&app.db, user_id).await.map_err(|error| ApiError::store(&error))
 }
 
 /// Steps only rise: of two uses of one code one succeeds.
@@ -85,49 +63,72 @@ async fn take_step(db: &impl ConnectionTrait, user: UserId, step: u64) -> Result
     Ok(taken.rows_affected == 1)
 }
 
-async fn set_failures(
-    db: &impl ConnectionTrait,
-    user: UserId,
-    failures: sea_orm::sea_query::SimpleExpr,
-    now: Timestamp,
-) -> ApiResult<()> {
-    let counted = totp::Entity::update_many()
-        .col_expr(totp::Column::Failures, failures)
-        .col_expr(totp::Column::LastFailureAt, Expr::value(now.millis()))
-        .filter(totp::Column::UserId.eq(user.0))
-        .exec(db)
-        .await;
-    counted.map(|_| ()).map_err(|error| ApiError::store(&error))
-}
-
 /// In place of one that was never confirmed.
 pub async fn begin(transaction: &DatabaseTransaction, row: totp::Model) -> Result<(), DbErr> {
     totp::Entity::delete_by_id(row.user_id).exec(transaction).await?;
     totp::Entity::insert(row.into_active_model()).exec_without_returning(transaction).await.map(|_| ())
 }
 
-/// Switches it on, with new recovery codes.
+/// Switches one-time codes on. False: another request was faster, or they were begun anew.
 pub async fn confirm(
     transaction: &DatabaseTransaction,
     user: UserId,
-    hashes: Vec<Vec<u8>>,
+    sealed: &str,
     now: Timestamp,
-) -> Result<(), DbErr> {
-    set_since(transaction, user, Some(now.millis())).await?;
-    recovery_code::Entity::delete_many().filter(recovery_code::Column::UserId.eq(user.0)).exec(transaction).await?;
-    let rows = hashes.into_iter().map(|hash| recovery_code::Model { hash, user_id: user.0 }.into_active_model());
-    recovery_code::Entity::insert_many(rows).exec_without_returning(transaction).await.map(|_| ())
+) -> Result<bool, DbErr> {
+    let confirmed = totp::Entity::update_many()
+        .set(totp::ActiveModel { confirmed_at: Set(Some(now.millis())), ..Default::default() })
+        .filter(totp::Column::UserId.eq(user.0))
+        .filter(totp::Column::Sealed.eq(sealed))
+        .filter(totp::Column::ConfirmedAt.is_null())
+        .exec(transaction)
+        .await?;
+    settle(transaction, user, now).await?;
+    Ok(confirmed.rows_affected == 1)
 }
 
-/// Switches it off; nothing of it is left.
-pub async fn remove(transaction: &DatabaseTransaction, user: UserId) -> Result<(), DbErr> {
-    set_since(transaction, user, None).await?;
-    recovery_code::Entity::delete_many().filter(recovery_code::Column::UserId.eq(user.0)).exec(transaction).await?;
+/// Switches one-time codes off. If nothing else is there, nothing of a second factor is left.
+pub async fn remove(transaction: &DatabaseTransaction, user: UserId, now: Timestamp) -> Result<(), DbErr> {
+    totp::Entity::delete_by_id(user.0).exec(transaction).await?;
     waiting_sign_in::Entity::delete_many().filter(waiting_sign_in::Column::UserId.eq(user.0)).exec(transaction).await?;
-    totp::Entity::delete_by_id(user.0).exec(transaction).await.map(|_| ())
+    settle(transaction, user, now).await.map(|_| ())
 }
 
-async fn set_since(transaction: &DatabaseTransaction, user: UserId, since: Option<i64>) -> Result<(), DbErr> {
+/// What somebody can show as second factor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Factors {
+    pub totp: bool,
+    pub passkeys: u64,
+}
+
+impl Factors {
+    pub async fn of(db: &impl ConnectionTrait, user: UserId) -> Result<Self, DbErr> {
+        let totp = totp::Entity::confirmed_of(user.0).count(db).await? > 0;
+        Ok(Self { totp, passkeys: passkey::Entity::of(user.0).count(db).await? })
+    }
+
+    pub fn any(self) -> bool {
+        self.totp || self.passkeys > 0
+    }
+}
+
+/// One change of a user's factors at a time; the account as it is now.
+pub async fn lock(transaction: &DatabaseTransaction, user: UserId) -> Result<Option<user::Model>, DbErr> {
+    user::Entity::active_by_id(user.0).lock_exclusive().one(transaction).await
+}
+
+/// After factors came or went: whether a sign-in needs one. True: it does since now.
+pub async fn settle(transaction: &DatabaseTransaction, user: UserId, now: Timestamp) -> Result<bool, DbErr> {
+    let needed = Factors::of(transaction, user).await?.any();
+    let since = needed.then(|| now.millis());
     let change = user::ActiveModel { second_factor_at: Set(since), ..Default::default() };
-    user::Entity::update_many().set(change).filter(user::Column::Id.eq(user.0)).exec(transaction).await.map(|_| ())
+    let wrong =
+        if needed { user::Column::SecondFactorAt.is_null() } else { user::Column::SecondFactorAt.is_not_null() };
+    let own = user::Entity::update_many().set(change).filter(user::Column::Id.eq(user.0)).filter(wrong);
+    let changed = own.exec(transaction).await?.rows_affected == 1;
+    if !needed {
+        recovery_code::Entity::delete_many().filter(recovery_code::Column::UserId.eq(user.0)).exec(transaction).await?;
+        pauses::forget(transaction, user).await?;
+    }
+    Ok(changed && needed)
 }

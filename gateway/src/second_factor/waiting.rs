@@ -6,23 +6,38 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sea_orm::{ColumnTrait as _, ConnectionTrait, DbErr, EntityTrait as _, IntoActiveModel as _, QueryFilter as _};
 use sealpost_schema::entities::{user, waiting_sign_in};
-use sealpost_schema::{ProblemKind, Timestamp};
+use sealpost_schema::{ProblemKind, Timestamp, UserId};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
+use super::store::Factors;
 use crate::auth::{Device, DeviceKind, SignIn};
 use crate::problem::{ApiError, ApiResult};
 use crate::state::App;
 
 const LIFETIME: Duration = Duration::from_mins(5);
 
-/// The first factor was right; a code completes the sign-in.
+/// What somebody can show as second factor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SecondFactorMethod {
+    /// A code of an app, at `POST /api/auth/signin/second-factor`.
+    Totp,
+    /// From `POST /api/auth/signin/passkey/second-factor` on.
+    Passkey,
+    /// Where codes of an app go.
+    RecoveryCode,
+}
+
+/// The first factor was right; a second one completes the sign-in.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct SecondFactorRequired {
     /// Send it with a code to `POST /api/auth/signin/second-factor`.
     #[schema(example = "hV3d0b2tlbiBmcm9tIGEgbWFpbCBsaW5r")]
     pub challenge: String,
+    /// What completes it. A recovery code does so always.
+    pub methods: Vec<SecondFactorMethod>,
     /// Seconds until it is good for nothing.
     #[schema(example = 300)]
     pub expires_in: u64,
@@ -51,13 +66,22 @@ pub async fn wait(
         device_kind: sign_in.device.kind.as_str().to_owned(),
         expires_at: now.plus(LIFETIME).millis(),
     };
+    let mut factors = None;
     let work = async {
         let old = waiting_sign_in::Entity::delete_many().filter(waiting_sign_in::Column::ExpiresAt.lte(now.millis()));
         old.exec(db).await?;
+        factors = Some(Factors::of(db, UserId(user.id)).await?);
         waiting_sign_in::Entity::insert(row.into_active_model()).exec_without_returning(db).await
     };
     work.await.map_err(|error| ApiError::store(&error))?;
-    Ok(SecondFactorRequired { challenge, expires_in: LIFETIME.as_secs() })
+    let there = |there: fn(Factors) -> bool| factors.is_some_and(there);
+    let methods = [
+        (SecondFactorMethod::Totp, there(|factors| factors.totp)),
+        (SecondFactorMethod::Passkey, there(|factors| factors.passkeys > 0)),
+        (SecondFactorMethod::RecoveryCode, true),
+    ];
+    let methods = methods.into_iter().filter_map(|(method, there)| there.then_some(method)).collect();
+    Ok(SecondFactorRequired { challenge, methods, expires_in: LIFETIME.as_secs() })
 }
 
 /// What waits under this challenge, and the account, if its password is still the one that was checked.

@@ -108,7 +108,7 @@ pub async fn create_service_account(
             ProblemKind::UsernameTaken,
             format!("Somebody is called `{username}` already. Choose another user name."),
         ),
-        AccountError::NotFound => ApiError::internal(&error),
+        AccountError::NotFound | AccountError::Changed => ApiError::internal(&error),
         AccountError::Store(error) => ApiError::store(&error),
     })?;
     Ok((StatusCode::CREATED, Json(ServiceAccountResponse::new(row))))

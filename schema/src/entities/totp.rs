@@ -13,9 +13,8 @@ pub struct Model {
     pub sealed: String,
     /// Steps up to this one have been used: their codes are refused.
     pub last_step: i64,
-    /// In a row.
-    pub failures: i32,
-    pub last_failure_at: i64,
+    /// When a first code was right. Until then it counts for nothing.
+    pub confirmed_at: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -26,5 +25,10 @@ impl ActiveModelBehavior for ActiveModel {}
 impl Entity {
     pub fn of(user: Uuid) -> Select<Self> {
         Self::find_by_id(user)
+    }
+
+    /// Of somebody who has one-time codes on.
+    pub fn confirmed_of(user: Uuid) -> Select<Self> {
+        Self::of(user).filter(Column::ConfirmedAt.is_not_null())
     }
 }

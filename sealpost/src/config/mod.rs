@@ -21,7 +21,7 @@ pub use validate::Role;
 
 use std::path::PathBuf;
 
-use sealpost_gateway::{AuthConfig, GatewayConfig, LimitsConfig, MailConfig};
+use sealpost_gateway::{AuthConfig, GatewayConfig, LimitsConfig, MailConfig, OidcConfig};
 use sealpost_lane::LaneConfig;
 use sealpost_workers::WorkersConfig;
 use secrecy::SecretString;
@@ -54,6 +54,8 @@ pub struct Config {
     pub auth: AuthConfig,
     pub limits: LimitsConfig,
     pub mail: MailConfig,
+    /// Providers by name.
+    pub oidc: OidcConfig,
     pub lane: LaneConfig,
     pub workers: WorkersConfig,
     pub worker: WorkerConfig,
@@ -85,6 +87,7 @@ impl Default for Config {
             auth: AuthConfig::default(),
             limits: LimitsConfig::default(),
             mail: MailConfig::default(),
+            oidc: OidcConfig::default(),
             lane: LaneConfig::default(),
             workers: WorkersConfig::default(),
             worker: WorkerConfig::default(),

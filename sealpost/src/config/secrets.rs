@@ -29,11 +29,13 @@ pub(super) fn well_known() -> impl Iterator<Item = (&'static str, &'static str)>
 /// `key`: with dots. On doubt a key counts as secret: this also catches what another crate adds to its section.
 pub(super) fn is_secret(key: &str) -> bool {
     let last = key.rsplit('.').next().unwrap_or(key);
-    is_listed(key) || ["password", "secret", "token", "private_key"].contains(&last)
+    is_listed(key) || ["password", "secret", "token", "private_key", "client_secret"].contains(&last)
 }
 
 pub(super) fn is_listed(key: &str) -> bool {
-    SECRETS.iter().any(|(secret, _)| *secret == key)
+    // Sections of providers have names of their own.
+    let of_provider = key.strip_prefix("oidc.").is_some_and(|rest| rest.ends_with(".client_secret"));
+    of_provider || SECRETS.iter().any(|(secret, _)| *secret == key)
 }
 
 /// The value of a secret key as it may be shown: an address without its credentials, of all others nothing.

@@ -44,6 +44,7 @@ fn sections(config: &Config) -> Vec<String> {
         config.auth.validate(),
         config.limits.validate(),
         config.mail.validate(),
+        sealpost_gateway::oidc::validate(&config.oidc, &config.gateway.public_url),
         config.lane.validate(),
         config.workers.validate(),
         config.database.validate(),

@@ -35,6 +35,7 @@ pub(super) async fn gateway(config: Config) -> anyhow::Result<ExitCode> {
     let bus = Arc::new(bus);
     let parts = GatewayParts {
         mail: config.mail(),
+        oidc: config.oidc.clone(),
         config: config.gateway,
         auth: config.auth,
         limits: config.limits,

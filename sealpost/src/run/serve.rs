@@ -43,6 +43,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<ExitCode> {
     });
     let parts = GatewayParts {
         mail: config.mail(),
+        oidc: config.oidc.clone(),
         config: config.gateway,
         auth: config.auth,
         limits: config.limits,

@@ -148,3 +148,16 @@ pub async fn the_audit_log_says_who_did_what_and_holds_no_secret(stack: &Stack) 
         assert!(!export.text.contains(secret.as_str()), "a secret is in the audit log");
     }
 }
+
+/// Not even by who writes to the database: rows leave by their age, and none is rewritten.
+pub async fn what_was_recorded_cannot_be_changed(stack: &Stack) {
+    let ann = User::sign_up(stack, 0, "ann").await;
+    let own = format!("FROM audit WHERE user_id = {}", stack.id(&ann.id));
+    let as_it_was = format!("SELECT count(*) {own} AND action = 'signed_up' AND address = '127.0.0.1'");
+    assert_eq!(stack.count(&as_it_was).await, 1);
+    for change in ["action = 'signed_in'", "address = NULL", "details = '{}'", "at = 0", "id = id"] {
+        let refused = stack.execute(&format!("UPDATE audit SET {change} WHERE action = 'signed_up'")).await;
+        assert!(refused.as_ref().is_err_and(|error| error.contains("append-only")), "{change}: {refused:?}");
+    }
+    assert_eq!(stack.count(&as_it_was).await, 1);
+}

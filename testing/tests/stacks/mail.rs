@@ -171,6 +171,52 @@ async fn attack_22_a_link_is_good_once_however_many_use_it_cluster() {
     attack_22_a_link_is_good_once_however_many_use_it(Form::Cluster).await;
 }
 
+async fn a_new_password_voids_all_links_whoever_sets_it(form: Form) {
+    let mailbox = Mailbox::start().await;
+    let stack = stack(form, &mailbox).await;
+    let (ann, address) = with_address(&stack, &mailbox, 0, "ann").await;
+    let ask = async |purpose: &str, number: usize| {
+        let path = if purpose == "magic_link" { "magic-link" } else { "password/forgot" };
+        ann.api.post(&format!("/api/auth/{path}"), &json!({ "email": address })).await.ok(202);
+        mailbox.token(&address, number, purpose).await
+    };
+    let refused = async |link: &str, reset: &str| {
+        let path = "/api/auth/magic-link/signin";
+        ann.api.post(path, &json!({ "token": link })).await.is_problem(403, "link-refused");
+        let body = json!({ "token": reset, "new_password": "walrus lantern 47 x" });
+        ann.api.post("/api/auth/password/reset", &body).await.is_problem(403, "link-refused");
+    };
+    // By the operator, who acts because somebody may be in the account: also in its mails.
+    let (link, reset) = (ask("magic_link", 2).await, ask("reset_password", 3).await);
+    let printed = stack.run(&["admin", "reset-password", &ann.username]);
+    refused(&link, &reset).await;
+    let password = printed.lines().find_map(|line| line.strip_prefix("password: ")).unwrap().to_owned();
+    let ann = User { password, ..ann.clone() }.sign_in().await;
+    // By its owner.
+    let (link, reset) = (ask("magic_link", 4).await, ask("reset_password", 5).await);
+    let change = json!({ "password": ann.password, "new_password": "harbour quiet 99 lamp" });
+    ann.post("/api/auth/password", change).await.ok(204);
+    refused(&link, &reset).await;
+    // By another link. The notice of the change before is the sixth mail.
+    mailbox.mail(&address, 6).await;
+    let (link, reset) = (ask("magic_link", 7).await, ask("reset_password", 8).await);
+    let body = json!({ "token": reset, "new_password": "lamp quiet 99 harbour" });
+    ann.api.post("/api/auth/password/reset", &body).await.ok(204);
+    refused(&link, &reset).await;
+    assert_eq!(sign_in(&ann, "lamp quiet 99 harbour").await, 200);
+    stack.settle().await;
+}
+
+#[tokio::test]
+async fn a_new_password_voids_all_links_whoever_sets_it_embedded() {
+    a_new_password_voids_all_links_whoever_sets_it(Form::Embedded).await;
+}
+
+#[tokio::test]
+async fn a_new_password_voids_all_links_whoever_sets_it_cluster() {
+    a_new_password_voids_all_links_whoever_sets_it(Form::Cluster).await;
+}
+
 #[tokio::test]
 async fn a_changed_password_signs_out_all_other_devices() {
     let mailbox = Mailbox::start().await;

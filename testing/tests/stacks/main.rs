@@ -17,7 +17,9 @@ mod limits;
 mod live;
 mod mail;
 mod messages;
+mod oidc;
 mod operations;
+mod passkeys;
 mod profiles;
 mod resume;
 mod roles;
@@ -85,8 +87,8 @@ on_both_stacks! {
         hostile_frames_get_an_error_or_a_close;
     security:
         tokens_are_checked_everywhere
-        a_token_in_the_address_is_refused
-        foreign_origins_are_refused
+        attack_9_a_token_in_the_address_is_refused
+        attack_9_foreign_origins_are_refused
         three_ways_to_authenticate_a_socket
         a_silent_connection_is_closed
         signing_out_closes_the_sockets_of_that_session_only
@@ -115,7 +117,8 @@ on_both_stacks! {
         the_operator_acts_next_to_a_running_server
         only_admins_administer
         invitations_are_made_listed_and_withdrawn
-        the_audit_log_says_who_did_what_and_holds_no_secret;
+        the_audit_log_says_who_did_what_and_holds_no_secret
+        what_was_recorded_cannot_be_changed;
     live:
         a_slow_reader_is_closed_and_comes_back_to_everything;
     resume:
@@ -129,6 +132,13 @@ on_both_stacks! {
         a_sign_in_with_codes_has_two_steps
         guessing_codes_is_slow_and_harms_nobody_else
         a_challenge_ends_with_the_password;
+    passkeys:
+        a_passkey_signs_in_without_a_name
+        a_passkey_is_a_second_factor_with_recovery_codes
+        what_was_begun_with_a_passkey_is_good_once
+        a_copied_passkey_is_refused_and_recorded
+        attack_20_nobody_learns_who_has_passkeys
+        an_old_session_alone_adds_no_passkey;
     edge:
         browsers_are_told_what_they_may_do;
     profiles:

@@ -1,6 +1,6 @@
 //! Tokens, origins, sessions.
 
-use sealpost_testing::{Connect, Stack, User};
+use sealpost_testing::{Connect, Form, Settings, Stack, User};
 use serde_json::{Value, json};
 
 pub async fn tokens_are_checked_everywhere(stack: &Stack) {
@@ -66,7 +66,8 @@ pub async fn tokens_are_checked_everywhere(stack: &Stack) {
     }
 }
 
-pub async fn a_token_in_the_address_is_refused(stack: &Stack) {
+/// RELIABILITY.md 3.6, number 9. There are no tickets that could be used again: a handshake shows the session's own token.
+pub async fn attack_9_a_token_in_the_address_is_refused(stack: &Stack) {
     let ann = User::sign_up(stack, 0, "ann").await;
     for name in ["token", "access_token", "authorization"] {
         let path = format!("/ws?{name}={}", ann.access_token);
@@ -78,7 +79,8 @@ pub async fn a_token_in_the_address_is_refused(stack: &Stack) {
     assert!(stack.processes().all(|process| !process.log_text().contains(&ann.access_token)), "a token is in a log");
 }
 
-pub async fn foreign_origins_are_refused(stack: &Stack) {
+/// RELIABILITY.md 3.6, number 9.
+pub async fn attack_9_foreign_origins_are_refused(stack: &Stack) {
     let ann = User::sign_up(stack, 0, "ann").await;
     let own = stack.url(0);
     let port = own.rsplit(':').next().unwrap().to_owned();
@@ -104,6 +106,80 @@ pub async fn foreign_origins_are_refused(stack: &Stack) {
     }
     let mut socket = ann.connect().header("origin", &own).open().await.unwrap();
     socket.ready().await;
+    // A browser that is signed in by cookie says its page: without one it is refused. Programs have no cookie and no page.
+    let by_cookie = || Connect::to(&own).header("cookie", &format!("sealpost_access={}", ann.access_token));
+    for origin in [None, Some("null"), Some("https://evil.example")] {
+        let connect = origin.map_or_else(by_cookie, |origin| by_cookie().header("origin", origin));
+        let refused = connect.open().await.err().unwrap_or_else(|| panic!("{origin:?} was let in"));
+        assert_eq!(refused.status, 403, "{origin:?}: {refused:?}");
+    }
+    let mut socket = by_cookie().header("origin", &own).open().await.unwrap();
+    socket.ready().await;
+    let mut program = ann.connect().open().await.unwrap();
+    program.ready().await;
+    // The token of a session that ended opens nothing, however it is shown.
+    ann.post("/api/auth/signout", Value::Null).await.ok(204);
+    let protocols = format!("sealpost.v1, bearer.{}", ann.access_token);
+    for connect in [ann.connect(), Connect::to(&own).header("sec-websocket-protocol", &protocols)] {
+        assert_eq!(connect.open().await.err().unwrap().status, 401);
+    }
+}
+
+/// RELIABILITY.md 3.6, number 6: an open socket whose access token runs out is closed with 4401, unless it shows a new one.
+async fn attack_6_a_socket_ends_with_its_access_token(form: Form) {
+    let settings = Settings::default()
+        .set("SEALPOST__AUTH__ACCESS_TOKEN_SECONDS", 6)
+        .set("SEALPOST__GATEWAY__HEARTBEAT_SECONDS", 1);
+    let stack = Stack::start(form, settings).await;
+    let (ann, bob) = (User::sign_up(&stack, 0, "ann").await, User::sign_up(&stack, 1, "bob").await);
+    let dm = bob.dm(&ann).await;
+    let (mut silent, mut renewed) = (ann.socket().await, ann.socket().await);
+    let refreshed = ann.api.post("/api/auth/refresh", &json!({ "refresh_token": ann.refresh_token })).await.ok(200);
+    // The old token counts for the old socket; the other one shows the new token again and again.
+    let mut token = refreshed["access_token"].clone();
+    let mut refresh = refreshed["refresh_token"].clone();
+    let keep = async {
+        for _ in 0..5 {
+            renewed.send(&json!({ "type": "authenticate", "token": token })).await;
+            renewed.ping().await;
+            tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+            let next = ann.api.post("/api/auth/refresh", &json!({ "refresh_token": refresh })).await.ok(200);
+            (token, refresh) = (next["access_token"].clone(), next["refresh_token"].clone());
+        }
+        renewed
+    };
+    let ending = async {
+        let error = silent.wait_for_type("error").await;
+        (error, silent.wait_for_close().await)
+    };
+    let ((demand, closed), mut renewed) = tokio::join!(ending, keep);
+    assert_eq!(demand["problem"]["type"], "urn:sealpost:problem:token-expired", "{demand}");
+    assert_eq!(closed, Some(4401));
+    // Clocks may be off by some seconds.
+    let expired = async || Some(ann.get("/api/auth/me").await).filter(|reply| reply.status == 401);
+    sealpost_testing::eventually("the end of the token", expired).await.is_problem(401, "token-expired");
+    renewed.send(&json!({ "type": "authenticate", "token": token })).await;
+    renewed.ping().await;
+    assert_eq!(ann.connect().open().await.err().unwrap().status, 401);
+    // What is said now reaches only the one that showed a new token.
+    let bob = bob.sign_in().await;
+    bob.say(&dm, "b-1", "after the end").await.ok(201);
+    renewed.wait_for_type("message").await;
+    assert!(silent.view.messages(&dm).is_empty());
+    // An expired token prolongs nothing.
+    renewed.send(&json!({ "type": "authenticate", "token": ann.access_token })).await;
+    assert_eq!(renewed.wait_for_close().await, Some(4401));
+    stack.settle().await;
+}
+
+#[tokio::test]
+async fn attack_6_a_socket_ends_with_its_access_token_embedded() {
+    attack_6_a_socket_ends_with_its_access_token(Form::Embedded).await;
+}
+
+#[tokio::test]
+async fn attack_6_a_socket_ends_with_its_access_token_cluster() {
+    attack_6_a_socket_ends_with_its_access_token(Form::Cluster).await;
 }
 
 pub async fn three_ways_to_authenticate_a_socket(stack: &Stack) {

@@ -1,6 +1,6 @@
 //! Sessions as devices, and their end.
 
-use sealpost_testing::{Api, Connect, Stack, User, eventually};
+use sealpost_testing::{Api, Connect, Form, Settings, Stack, User, eventually, unique};
 use serde_json::{Value, json};
 
 /// Waits until this gateway refuses the session's access token. The promise is a second.
@@ -111,4 +111,87 @@ pub async fn attack_7_forty_refreshes_leave_one_live_chain(stack: &Stack) {
     let opened =
         Connect::to(&stack.url(1)).header("authorization", &format!("Bearer {}", ann.access_token)).open().await;
     assert_eq!(opened.err().unwrap().status, 401);
+}
+
+async fn beyond_the_limit_the_session_seen_longest_ago_gives_way(form: Form) {
+    let stack = Stack::start(form, Settings::default().set("SEALPOST__AUTH__MAX_SESSIONS_PER_USER", 3)).await;
+    let (ann, root) = (User::sign_up(&stack, 0, "ann").await, User::sign_up(&stack, 1, "root").await);
+    let (second, third) = (ann.sign_in().await, ann.at(&stack, 1).sign_in().await);
+    // The first one is used once more, so the second one is the one seen longest ago.
+    let seen = |user: &User, at: i64| {
+        format!("UPDATE sessions SET last_seen_at = last_seen_at - {at} WHERE id = {}", stack.id(&user.session_id))
+    };
+    for (user, ago) in [(&ann, 1000), (&second, 3000), (&third, 2000)] {
+        assert_eq!(stack.execute(&seen(user, ago)).await, Ok(1));
+    }
+    let mut socket = second.at(&stack, 1).socket().await;
+    let fourth = ann.sign_in().await;
+    assert_eq!(socket.wait_for_close().await, Some(4401));
+    second.get("/api/auth/me").await.is_problem(401, "unauthenticated");
+    for user in [&ann, &third, &fourth] {
+        user.get("/api/auth/me").await.ok(200);
+    }
+    assert_eq!(ann.get("/api/auth/sessions").await.ok(200)["sessions"].as_array().unwrap().len(), 3);
+    let root = root.promoted(&stack);
+    let page = root.get(&format!("/api/admin/audit?user_id={}&action=sessions_ended", ann.id)).await.ok(200);
+    assert_eq!(page["entries"][0]["details"], json!({ "count": 1, "reason": "too_many" }));
+    // However many sign in at once, and at which gateways: no more than there may be, and nobody else pays for it.
+    let apis = [ann.clone(), ann.at(&stack, 1)];
+    futures_util::future::join_all((0..8).map(|number| apis[number % 2].sign_in())).await;
+    let live = format!("SELECT count(*) FROM sessions WHERE ended_at IS NULL AND user_id = {}", stack.id(&ann.id));
+    let count = stack.count(&live).await;
+    assert!((1..=3).contains(&count), "{count}");
+    root.get("/api/auth/me").await.ok(200);
+    stack.settle().await;
+}
+
+#[tokio::test]
+async fn beyond_the_limit_the_session_seen_longest_ago_gives_way_embedded() {
+    beyond_the_limit_the_session_seen_longest_ago_gives_way(Form::Embedded).await;
+}
+
+#[tokio::test]
+async fn beyond_the_limit_the_session_seen_longest_ago_gives_way_cluster() {
+    beyond_the_limit_the_session_seen_longest_ago_gives_way(Form::Cluster).await;
+}
+
+/// Requests cost no write: what was used is written for all together, now and then, and at the end.
+async fn use_is_written_for_all_together(form: Form) {
+    let stack = Stack::start(form, Settings::default().set("SEALPOST__AUTH__LAST_SEEN_SECONDS", 600)).await;
+    let (ann, bob) = (User::sign_up(&stack, 0, "ann").await, User::sign_up(&stack, 0, "bob").await);
+    let root = User::sign_up(&stack, 0, "root").await.promoted(&stack);
+    let made = root.post("/api/service-accounts", json!({ "username": unique("bot") })).await.ok(201);
+    let tokens = format!("/api/service-accounts/{}/tokens", made["id"].as_str().unwrap());
+    let token = root.post(&tokens, json!({ "name": "one", "scopes": ["read"] })).await.ok(201);
+    let secret = token["token"].as_str().unwrap().to_owned();
+    let long_ago = "UPDATE sessions SET last_seen_at = last_seen_at - 60000, created_at = created_at - 60000";
+    stack.execute(long_ago).await.unwrap();
+    let noted = async |user: &User| {
+        let own = format!("FROM sessions WHERE id = {} AND last_seen_at > created_at", stack.id(&user.session_id));
+        stack.count(&format!("SELECT count(*) {own}")).await
+    };
+    let used = async || stack.count("SELECT count(*) FROM api_tokens WHERE last_used_at IS NOT NULL").await;
+    for _ in 0..50 {
+        ann.get("/api/auth/me").await.ok(200);
+        ann.api.request("GET", "/api/conversations", Some(&secret), &Value::Null).await.ok(200);
+    }
+    assert_eq!((noted(&ann).await, used().await), (0, 0), "nothing is written for a request");
+    for gateway in stack.processes_named(if form == Form::Embedded { "serve" } else { "gateway" }) {
+        assert!(gateway.terminate().success());
+    }
+    assert_eq!(
+        (noted(&ann).await, noted(&bob).await, used().await),
+        (1, 0, 1),
+        "written at the end, for those who were there"
+    );
+}
+
+#[tokio::test]
+async fn use_is_written_for_all_together_embedded() {
+    use_is_written_for_all_together(Form::Embedded).await;
+}
+
+#[tokio::test]
+async fn use_is_written_for_all_together_cluster() {
+    use_is_written_for_all_together(Form::Cluster).await;
 }
