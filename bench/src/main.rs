@@ -3,6 +3,7 @@
 //! `sealpost-bench` alone starts both stacks, measures every scenario and compares with the targets; its exit code is 1 if
 //! one is missed. The other commands measure a server that runs already.
 
+mod accounts;
 mod child;
 mod dm;
 mod histogram;
@@ -29,6 +30,7 @@ use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use url::Url;
 
+use crate::accounts::{ListLoad, ListReport, SignInLoad, SignInReport};
 use crate::dm::{DmReport, Load};
 use crate::idle::IdleReport;
 use crate::population::Population;
@@ -68,6 +70,20 @@ enum Command {
         server: RunningServer,
         #[arg(long, default_value_t = 2000)]
         connections: usize,
+    },
+    /// Sign-ins: the times of known and unknown users, and many at once, against a running server without limits
+    SignIn {
+        #[command(flatten)]
+        server: RunningServer,
+        #[command(flatten)]
+        load: SignInLoad,
+    },
+    /// A user who lists conversations, and the queries that it costs, against a running server without limits
+    Conversations {
+        #[command(flatten)]
+        server: RunningServer,
+        #[command(flatten)]
+        load: ListLoad,
     },
     /// The time from starting `sealpost serve` on an empty folder to its first answer
     Start {
@@ -138,6 +154,14 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Idle { server, connections } => {
             let report = idle::run(&mut Population::new(server.url)?, connections, &server.watched).await?;
             finish(&report, IdleReport::print, server.json)?;
+        }
+        Command::SignIn { server, load } => {
+            let report = accounts::sign_in(&mut Population::new(server.url)?, load, &server.watched).await?;
+            finish(&report, SignInReport::print, server.json)?;
+        }
+        Command::Conversations { server, load } => {
+            let report = accounts::list(&mut Population::new(server.url)?, load).await?;
+            finish(&report, ListReport::print, server.json)?;
         }
         Command::Start { program, json } => {
             finish(&start::run(&program.program()?).await?, StartReport::print, json)?;

@@ -76,13 +76,53 @@ impl Population {
         }
         let source = Source(number);
         let body = serde_json::json!({
-            "username": format!("bench{}{number}", self.run),
-            "password": format!("walrus-lantern-{}-{number}", self.run),
+            "username": self.name(number),
+            "password": self.password(number),
             "display_name": format!("Bench {number}"),
         });
         let request = self.client(source).post(self.url.join("/api/auth/signup")?).json(&body);
         let reply: SignedUp = patient(request).await.context("cannot sign up")?.json().await?;
         Ok(Account { user_id: reply.user.id, token: reply.access_token, source })
+    }
+
+    /// User name and password of a number, whether somebody has signed up with them or not.
+    pub fn name(&self, number: usize) -> String {
+        format!("bench{}{number}", self.run)
+    }
+
+    pub fn password(&self, number: usize) -> String {
+        format!("walrus-lantern-{}-{number}", self.run)
+    }
+
+    /// Tries to sign in once; what the server answers. `source`: which of the addresses it comes from.
+    pub async fn sign_in(&self, source: usize, name: &str, password: &str) -> anyhow::Result<StatusCode> {
+        let body = serde_json::json!({ "username": name, "password": password });
+        let request = self.client(Source(source)).post(self.url.join("/api/auth/signin")?).json(&body);
+        let response = request.send().await?;
+        let status = response.status();
+        // Read to its end, so that the connection is used again.
+        response.bytes().await?;
+        Ok(status)
+    }
+
+    /// What a user gets from a route.
+    pub async fn get(&self, user: usize, path: &str) -> anyhow::Result<serde_json::Value> {
+        let user = self.accounts.get(user).context("there is no such user")?;
+        let request = self.client(user.source).get(self.url.join(path)?).bearer_auth(&user.token);
+        Ok(request.send().await?.error_for_status()?.json().await?)
+    }
+
+    /// Says something in the direct conversation of two users.
+    pub async fn talk(&self, from: &Account, with: &Account) -> anyhow::Result<()> {
+        let id = self.conversation(from, with).await?;
+        let body = serde_json::json!({ "client_message_id": mark(), "text": "The quick brown fox" });
+        let url = self.url.join(&format!("/api/conversations/{id}/messages"))?;
+        patient(self.client(from.source).post(url).bearer_auth(&from.token).json(&body)).await?;
+        Ok(())
+    }
+
+    pub fn url(&self) -> &Url {
+        &self.url
     }
 
     /// The direct conversation of each two users that follow each other.

@@ -62,6 +62,15 @@ pub fn sample(watched: &[Watched]) -> Vec<Sample> {
         .collect()
 }
 
+/// The most memory that each has had since it began, in MiB.
+pub fn peaks(watched: &[Watched]) -> Vec<(String, f64)> {
+    let peak = |process: &Watched| {
+        let kib = kib_line(&format!("/proc/{}/status", process.pid), "VmHWM:").unwrap_or(0);
+        (process.name.clone(), float(kib) / 1024.0)
+    };
+    watched.iter().map(peak).collect()
+}
+
 impl Watched {
     fn is_postgres(&self) -> bool {
         fs::read_to_string(format!("/proc/{}/comm", self.pid)).is_ok_and(|name| name.starts_with("postgres"))

@@ -1,5 +1,6 @@
 //! For those who run the server: health, readiness, metrics.
 
+use std::cell::Cell;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use axum::http::{Request, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
+use sea_orm::DatabaseConnection;
 use serde_json::json;
 
 use crate::server::{MetricsText, ReadyCheck};
@@ -58,7 +60,20 @@ async fn readiness(app: &App, ready: &ReadyCheck) -> Response {
     (status, axum::Json(body)).into_response()
 }
 
-/// Counts and times requests by route.
+tokio::task_local! {
+    /// Queries of the request that this task serves.
+    static QUERIES: Cell<u64>;
+}
+
+/// Counts what is asked of the store for each request.
+pub fn count_queries(db: &mut DatabaseConnection) {
+    db.set_metric_callback(|_| {
+        // Background work belongs to no request.
+        let _ = QUERIES.try_with(|queries| queries.set(queries.get() + 1));
+    });
+}
+
+/// Counts and times requests by route, and the queries that they cost.
 pub async fn measure(request: Request<axum::body::Body>, next: Next) -> Response {
     let start = Instant::now();
     let method = request.method().as_str().to_owned();
@@ -66,9 +81,14 @@ pub async fn measure(request: Request<axum::body::Body>, next: Next) -> Response
         .extensions()
         .get::<MatchedPath>()
         .map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());
-    let response = next.run(request).await;
+    let counted = async {
+        let response = next.run(request).await;
+        (response, QUERIES.with(Cell::get))
+    };
+    let (response, queries) = QUERIES.scope(Cell::new(0), counted).await;
     let labels = [("method", method), ("route", route), ("status", response.status().as_u16().to_string())];
     metrics::counter!("sealpost_http_requests_total", &labels).increment(1);
+    metrics::counter!("sealpost_http_queries_total", &labels[..2]).increment(queries);
     metrics::histogram!("sealpost_http_request_seconds", &labels[..2]).record(start.elapsed().as_secs_f64());
     response
 }

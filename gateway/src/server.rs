@@ -101,12 +101,13 @@ impl Gateway {
             signing_keys,
             key_ring,
             clock,
-            db,
+            mut db,
             log,
             live,
             metrics,
             ready,
         } = parts;
+        operations::count_queries(&mut db);
         let keys = Arc::new(ConversationKeys::new(key_ring, db.clone(), clock.clone(), config.max_cached_keys));
         let reader = Reader::new(Arc::clone(&log), db.clone());
         let hub = Hub::new(Arc::clone(&keys), reader, db.clone(), Arc::clone(&live), tasks.clone(), hard_stop.clone());

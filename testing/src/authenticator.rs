@@ -96,6 +96,7 @@ impl Authenticator {
     }
 
     /// The same passkey on another device.
+    #[must_use]
     pub fn copy(&self) -> Self {
         let (key, id, user_handle) = (self.key.clone(), self.id.clone(), self.user_handle.clone());
         Self { key, id, user_handle, counter: self.counter, verifies: self.verifies, origin: self.origin.clone() }

@@ -318,7 +318,7 @@ impl Session {
             self.asked = true;
             let detail = "The access token has expired. Show a new one with `authenticate`, or this connection is closed at its next heartbeat.";
             let problem = Problem::new(ProblemKind::TokenExpired, detail);
-            self.connection.send(&ServerFrame::Error { problem, client_message_id: None });
+            self.connection.send(&ServerFrame::Error { problem, client_message_id: None, client_operation_id: None });
         }
         if reading && self.heard.elapsed() > beat * 5 / 2 {
             return Err(Some(CloseCode::HeartbeatTimeout));

@@ -64,7 +64,7 @@ pub async fn begin_passkey(
     let user = prove(&app, principal, request.password, &caller).await?;
     let own = passkey::Entity::of(user.id).all(&app.db).await.map_err(|error| ApiError::store(&error))?;
     check_count(own.len() as u64)?;
-    let known = own.into_iter().map(|row| row.credential_id.into()).collect();
+    let known = own.into_iter().map(|row| row.credential_id).collect();
     let begun = party.start_passkey_registration(user.id, &user.username, &user.display_name, Some(known));
     let (mut options, state) = begun.map_err(|error| ApiError::internal(&error))?;
     if let Some(selection) = &mut options.public_key.authenticator_selection {
@@ -153,7 +153,7 @@ fn row(principal: Principal, passkey: &Passkey, name: String, now: Timestamp) ->
     Ok(passkey::Model {
         id: Uuid::now_v7(),
         user_id: principal.user_id.0,
-        credential_id: passkey.cred_id().to_vec(),
+        credential_id: passkey.cred_id().clone(),
         name,
         passkey: serde_json::to_string(passkey).map_err(|error| ApiError::internal(&error))?,
         // What it counted at its making stands in the passkey; from its first use on it stands here as well.

@@ -50,7 +50,7 @@ pub async fn renew_recovery_codes(
     prove(&app, principal, request.password, &caller).await?;
     let (transaction, now) = (transaction::begin(&app).await?, app.clock.now());
     let user = store::lock(&transaction, principal.user_id).await.map_err(|error| ApiError::store(&error))?;
-    if !user.is_some_and(|user| user.second_factor_at.is_some()) {
+    if user.is_none_or(|user| user.second_factor_at.is_none()) {
         return Err(ApiError::new(
             ProblemKind::SecondFactorOff,
             "There is no second factor. Begin with one at POST /api/auth/totp or POST /api/auth/passkeys.",

@@ -147,7 +147,7 @@ pub async fn what_was_begun_with_a_passkey_is_good_once(stack: &Stack) {
         ["http://localhost:8081", "https://localhost:8080", "http://evil.example", "http://localhost.evil.example:8080"]
     {
         let mut phished = passkey.copy();
-        phished.origin = origin.to_owned();
+        origin.clone_into(&mut phished.origin);
         sign_in(&ann, &mut phished).await.is_problem(401, "passkey-refused");
     }
     let mut unchecked = passkey.copy();
@@ -201,7 +201,7 @@ pub async fn attack_20_nobody_learns_who_has_passkeys(stack: &Stack) {
     let begun = ann.post("/api/auth/passkeys", json!({ "password": ann.password })).await.ok(200);
     let (mut nobodys, _) = Authenticator::create(SHARED_ORIGIN, &begun["options"]);
     let mut forged = passkey.copy();
-    forged.origin = "http://evil.example".to_owned();
+    "http://evil.example".clone_into(&mut forged.origin);
     let unknown = sign_in(&ann, &mut nobodys).await;
     let known = sign_in(&ann, &mut forged).await;
     unknown.is_problem(401, "passkey-refused");
