@@ -84,7 +84,7 @@ impl Default for GatewayConfig {
             max_in_flight: 64,
             send_queue_frames: 1024,
             send_queue_bytes: 1024 * 1024,
-            heartbeat_seconds: 20,
+            heartbeat_seconds: 4,
             authenticate_seconds: 5,
             max_resume_events: 1000,
             max_resumes: 16,

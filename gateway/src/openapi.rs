@@ -16,7 +16,8 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use crate::state::App;
 use crate::{
-    admin, auth, conversations, mail, messages, oidc, passkeys, profiles, second_factor, service_accounts, users,
+    admin, auth, conversations, mail, messages, oidc, passkeys, presence, profiles, receipts, second_factor,
+    service_accounts, users,
 };
 
 #[derive(OpenApi)]
@@ -71,6 +72,8 @@ pub fn routes() -> OpenApiRouter<App> {
         .merge(profiles::router())
         .merge(conversations::router())
         .merge(messages::router())
+        .merge(receipts::router())
+        .merge(presence::router())
         .merge(admin::router())
         .merge(service_accounts::router());
     OpenApiRouter::with_openapi(Document::openapi()).nest("/api", api).routes(routes!(auth::get_jwks))

@@ -34,8 +34,10 @@ use crate::live::{Connections, Hub, join, resync, websocket};
 use crate::mail::{MailConfig, MailError, Mailer};
 use crate::oidc::{OidcConfig, Providers, ProvidersError};
 use crate::passkeys::RelyingParty;
+use crate::presence::{Presences, hear as hear_presence, run as tell_presence};
 use crate::problem::respond;
 use crate::profiles::AvatarWork;
+use crate::receipts::{Marks, write as write_receipts};
 use crate::state::{App, AppParts};
 use crate::{openapi, operations};
 
@@ -109,8 +111,17 @@ impl Gateway {
         } = parts;
         operations::count_queries(&mut db);
         let keys = Arc::new(ConversationKeys::new(key_ring, db.clone(), clock.clone(), config.max_cached_keys));
+        let presences = Arc::new(Presences::new());
         let reader = Reader::new(Arc::clone(&log), db.clone());
-        let hub = Hub::new(Arc::clone(&keys), reader, db.clone(), Arc::clone(&live), tasks.clone(), hard_stop.clone());
+        let hub = Hub::new(
+            Arc::clone(&keys),
+            reader,
+            db.clone(),
+            Arc::clone(&live),
+            Arc::clone(&presences),
+            tasks.clone(),
+            hard_stop.clone(),
+        );
         let lanes = Lanes::new(
             Arc::clone(&log),
             db.clone(),
@@ -135,6 +146,8 @@ impl Gateway {
             limits: Limits::new(&limits),
             throttle: Throttle::new(&limits),
             connections: Arc::new(Connections::new(config.max_connections, config.max_connections_per_user)),
+            marks: Marks::default(),
+            presences,
             resumes: Arc::new(Semaphore::new(config.max_resumes)),
             config,
             auth,
@@ -153,6 +166,9 @@ impl Gateway {
         app.tasks.spawn(watch_revocations(app.clone(), hard_stop.clone()));
         app.tasks.spawn(write_seen(app.clone(), hard_stop.clone()));
         app.tasks.spawn(upkeep(app.clone(), hard_stop.clone()));
+        app.tasks.spawn(write_receipts(app.clone(), hard_stop.clone()));
+        app.tasks.spawn(hear_presence(app.clone(), hard_stop.clone()));
+        app.tasks.spawn(tell_presence(app.clone(), hard_stop.clone()));
         app.tasks.spawn(watch_connection(app.clone(), hard_stop));
         let router = router(&app, metrics, ready);
         Ok(Self { app, router })

@@ -20,7 +20,9 @@ use crate::live::{Connections, Hub};
 use crate::mail::Mailer;
 use crate::oidc::Providers;
 use crate::passkeys::RelyingParty;
+use crate::presence::Presences;
 use crate::profiles::AvatarWork;
+use crate::receipts::Marks;
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -49,6 +51,8 @@ pub struct AppParts {
     pub tokens_seen: Seen,
     pub limits: Limits,
     pub throttle: Throttle,
+    pub marks: Marks,
+    pub presences: Arc<Presences>,
     pub resumes: Arc<Semaphore>,
     /// Soft stop: no new connections, the open ones are asked to go.
     pub stop: CancellationToken,

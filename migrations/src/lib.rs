@@ -14,6 +14,7 @@ mod m20261121_000033_passkeys;
 mod m20261121_000034_identities;
 mod m20261121_000050_changes;
 mod m20261121_000060_rights;
+mod m20261121_000070_receipts;
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, TransactionTrait};
@@ -35,6 +36,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000034_identities::Migration),
             Box::new(m20261121_000050_changes::Migration),
             Box::new(m20261121_000060_rights::Migration),
+            Box::new(m20261121_000070_receipts::Migration),
         ]
     }
 }

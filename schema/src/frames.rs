@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ClientMessageId, ConversationId, ConversationKind, EventId, MessageId, NamedRole, Problem, RightsChange, Role, Seq,
-    SessionId, Timestamp, UserId,
+    ClientMessageId, ConversationId, ConversationKind, EventId, MessageId, NamedRole, Presence, Problem, RightsChange,
+    Role, Seq, SessionId, Timestamp, UserId,
 };
 
 /// The last seq that a client has seen, for each conversation. Any gateway understands it.
@@ -95,7 +95,42 @@ pub enum ClientFrame {
         client_operation_id: Option<ClientMessageId>,
     },
     /// «I have read up to here.» Watermarks only rise.
-    MessageRead { conversation_id: ConversationId, seq: Seq },
+    MessageRead {
+        conversation_id: ConversationId,
+        seq: Seq,
+    },
+    /// «This device has everything up to here.» Watermarks only rise; what was read was delivered.
+    MessageDelivered {
+        conversation_id: ConversationId,
+        seq: Seq,
+    },
+    /// The conversations that the user looks at now, at most 20, in place of those named before: who types there and who is there is
+    /// told to this connection.
+    Watch {
+        conversation_ids: Vec<ConversationId>,
+    },
+    /// The user types here. Counts for six seconds; repeat it every few.
+    TypingStart {
+        conversation_id: ConversationId,
+    },
+    TypingStop {
+        conversation_id: ConversationId,
+    },
+    /// What this connection says of its user; at first `online`. Of several connections the last of `offline`, `away`, `online`,
+    /// `do_not_disturb` counts.
+    PresenceUpdate {
+        status: Presence,
+    },
+}
+
+/// Whether a participant is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct UserPresence {
+    pub user_id: UserId,
+    pub status: Presence,
+    /// Of those who are not there, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_seen_at: Option<Timestamp>,
 }
 
 /// Where a conversation stands.
@@ -136,7 +171,12 @@ pub enum ServerFrame {
         duplicate: bool,
     },
     /// A message that was acknowledged as `accepted` is now committed in the store.
-    Stored { client_message_id: ClientMessageId, conversation_id: ConversationId, message_id: MessageId, seq: Seq },
+    Stored {
+        client_message_id: ClientMessageId,
+        conversation_id: ConversationId,
+        message_id: MessageId,
+        seq: Seq,
+    },
     /// The answer to a change of a message.
     ChangeAck {
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -152,10 +192,46 @@ pub enum ServerFrame {
         stored: bool,
     },
     /// All that was missed has been sent; live events follow.
-    Resumed { conversations: u64, events: u64 },
+    Resumed {
+        conversations: u64,
+        events: u64,
+    },
     /// Too much was missed in this conversation: events from `from_seq` to `to_seq` are not sent here. Read them over REST
     /// (`GET /api/conversations/{id}/messages?after=`); live events go on after `to_seq`.
-    Gap { conversation_id: ConversationId, from_seq: Seq, to_seq: Seq },
+    Gap {
+        conversation_id: ConversationId,
+        from_seq: Seq,
+        to_seq: Seq,
+    },
+    /// How far a participant has got, as far as they let others see it. Of the user's own devices: so far was read on any of them.
+    Receipt {
+        conversation_id: ConversationId,
+        user_id: UserId,
+        delivered_seq: Seq,
+        /// Left out if the participant shows nobody what they have read.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        read_seq: Option<Seq>,
+    },
+    /// In a conversation that this connection watches somebody began to type. Ends by `typing_stop`, or by their message.
+    TypingStart {
+        conversation_id: ConversationId,
+        user_id: UserId,
+    },
+    TypingStop {
+        conversation_id: ConversationId,
+        user_id: UserId,
+    },
+    /// Who is there, in a conversation that this connection watches.
+    PresenceUpdate {
+        conversation_id: ConversationId,
+        /// Participants who are there, whatever they do.
+        online: u64,
+        /// Everybody who is not named is offline: forget what was said before. Else those who are not named are as before.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        whole: bool,
+        /// In large conversations nobody is named.
+        users: Vec<UserPresence>,
+    },
     /// A frame was not taken. The connection stays open unless a close follows.
     Error {
         problem: Problem,
@@ -282,7 +358,12 @@ pub enum ServerFrame {
         created_at: Timestamp,
     },
     /// Event: a number without content. Skip it.
-    Void { conversation_id: ConversationId, seq: Seq, event_id: EventId, created_at: Timestamp },
+    Void {
+        conversation_id: ConversationId,
+        seq: Seq,
+        event_id: EventId,
+        created_at: Timestamp,
+    },
 }
 
 /// Why the server closed a connection, and what the client should do.

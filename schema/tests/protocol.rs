@@ -11,6 +11,23 @@ use serde::de::DeserializeOwned;
 
 const PAGE: &str = include_str!("../../docs/protocol.md");
 
+const ALL_OF_CLIENTS: [&str; 14] = [
+    "authenticate",
+    "message",
+    "message_delete",
+    "message_delivered",
+    "message_edit",
+    "message_pin",
+    "message_read",
+    "ping",
+    "presence_update",
+    "reaction",
+    "resume",
+    "typing_start",
+    "typing_stop",
+    "watch",
+];
+
 fn examples() -> Vec<&'static str> {
     PAGE.split("```json\n").skip(1).filter_map(|rest| rest.split("\n```").next()).collect()
 }
@@ -33,20 +50,7 @@ fn every_frame_has_an_example_that_is_right_to_the_letter() {
         assert!(name.is_some() || other.is_some(), "not a frame: {example}");
     }
     let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
-    assert_eq!(
-        client,
-        names(&[
-            "authenticate",
-            "message",
-            "message_delete",
-            "message_edit",
-            "message_pin",
-            "message_read",
-            "ping",
-            "reaction",
-            "resume"
-        ])
-    );
+    assert_eq!(client, names(&ALL_OF_CLIENTS));
     let all = [
         "change_ack",
         "conversation_changed",
@@ -62,11 +66,15 @@ fn every_frame_has_an_example_that_is_right_to_the_letter() {
         "participant_added",
         "participant_removed",
         "pong",
+        "presence_update",
         "reaction",
         "ready",
+        "receipt",
         "resumed",
         "settings_changed",
         "stored",
+        "typing_start",
+        "typing_stop",
         "void",
     ];
     assert_eq!(server, names(&all));

@@ -27,6 +27,8 @@ impl Default for Settings {
             .set("RUST_LOG", "info")
             .set("SEALPOST__GATEWAY__AUTHENTICATE_SECONDS", 1)
             .set("SEALPOST__LANE__ACK_TIMEOUT_MS", 1000)
+            // Clients of tests do not answer pings while they do something else.
+            .set("SEALPOST__GATEWAY__HEARTBEAT_SECONDS", 20)
             // All users of the suites share one address.
             .set("SEALPOST__LIMITS__SIGN_INS_PER_MINUTE", 0)
             .set("SEALPOST__LIMITS__FREE_FAILURES", 1000)

@@ -33,6 +33,8 @@ pub struct MeResponse {
     pub email: Option<String>,
     /// Whether a link that went there was used: only then mails with links for this account go there.
     pub email_verified: bool,
+    /// Whether others may see what you have read.
+    pub read_receipts: bool,
     pub created_at: Timestamp,
     /// The session that asks.
     pub session_id: SessionId,
@@ -70,6 +72,7 @@ pub async fn load_me(app: &App, principal: Principal) -> ApiResult<MeResponse> {
         avatar_id: user.avatar_id,
         email: user.email,
         email_verified: user.email_verified_at.is_some(),
+        read_receipts: user.read_receipts,
         created_at: Timestamp::from_millis(user.created_at),
         session_id: principal.session_id,
     })

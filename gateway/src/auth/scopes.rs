@@ -76,7 +76,9 @@ impl Grant {
         let segments: Vec<_> = path.strip_prefix('/').unwrap_or_default().split('/').collect();
         let (scope, conversation) = match (method.as_str(), segments.as_slice()) {
             ("GET" | "HEAD", ["auth", "me"] | ["users" | "conversations"] | ["users", _]) => (Scope::Read, None),
-            ("GET" | "HEAD", ["messages", _] | ["messages", _, "edits" | "reactions"]) => (Scope::Read, Some(None)),
+            ("GET" | "HEAD", ["messages", _] | ["messages", _, "edits" | "reactions" | "receipts"]) => {
+                (Scope::Read, Some(None))
+            }
             ("PUT" | "DELETE", ["messages", _] | ["messages", _, "pin"])
             | ("POST", ["messages", _, "reactions"])
             | ("DELETE", ["messages", _, "reactions", _]) => (Scope::Send, Some(None)),

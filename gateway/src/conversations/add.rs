@@ -5,7 +5,7 @@ use axum::extract::State;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue::Set, EntityTrait as _, PaginatorTrait as _};
 use sealpost_schema::entities::{participant, user};
-use sealpost_schema::{Action, ConversationId, EventBody, Problem, ProblemKind, Role, Seq, UserId};
+use sealpost_schema::{Action, ConversationId, EventBody, Problem, ProblemKind, Role, UserId};
 use serde::Deserialize;
 
 use super::ParticipantResponse;
@@ -76,6 +76,7 @@ pub async fn add_participant(
         role: Set(role.as_str().to_owned()),
         added_at: Set(now.millis()),
         read_seq: Set(0),
+        delivered_seq: Set(0),
     };
     let keys = [participant::Column::ConversationId, participant::Column::UserId];
     let conflict = OnConflict::columns(keys).update_column(participant::Column::Role).to_owned();
@@ -84,7 +85,7 @@ pub async fn add_participant(
         .exec_without_returning(&transaction)
         .await
         .map_err(|error| ApiError::store(&error))?;
-    let response = ParticipantResponse { user_id, role, added_at: now, read_seq: Seq(0) };
+    let response = ParticipantResponse { user_id, role, added_at: now };
     if before == Some(role) {
         commit(transaction).await?;
         return Ok(Json(response));

@@ -217,6 +217,7 @@ async fn insert(
         role: Set(named.role.as_str().to_owned()),
         added_at: Set(now),
         read_seq: Set(0),
+        delivered_seq: Set(0),
     });
     participant::Entity::insert_many(rows)
         .exec_without_returning(transaction)

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::messages::{self, Found, MessageResponse};
 use crate::problem::{ApiError, ApiResult};
+use crate::receipts;
 use crate::state::App;
 
 /// Unread messages are counted up to this.
@@ -52,7 +53,6 @@ pub struct ParticipantResponse {
     pub user_id: UserId,
     pub role: Role,
     pub added_at: Timestamp,
-    pub read_seq: Seq,
 }
 
 impl ParticipantResponse {
@@ -61,7 +61,6 @@ impl ParticipantResponse {
             user_id: UserId(row.user_id),
             role: Role::parse(&row.role)?,
             added_at: Timestamp::from_millis(row.added_at),
-            read_seq: Seq::from_db(row.read_seq),
         })
     }
 }
@@ -159,6 +158,7 @@ pub async fn load(
     only: Option<ConversationId>,
     limit: u64,
 ) -> ApiResult<Vec<ConversationResponse>> {
+    receipts::settle(app, user).await.map_err(|error| ApiError::store(&error))?;
     let statement = app.db.get_database_backend().build(&select(user, only, limit));
     let rows = Row::find_by_statement(statement).all(&app.db).await.map_err(|error| ApiError::store(&error))?;
     let ids: Vec<_> = rows.iter().map(|row| ConversationId(row.id)).collect();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use axum::extract::ws::Utf8Bytes;
-use sealpost_schema::{CloseCode, ConversationId, ServerFrame, SessionId, UserId};
+use sealpost_schema::{CloseCode, ConversationId, Presence, ServerFrame, SessionId, UserId};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +31,10 @@ pub struct Connection {
     /// Rings when frames were taken out of the queue.
     drained: Notify,
     rooms: Mutex<HashMap<ConversationId, Arc<Room>>>,
+    /// What it says of its user.
+    presence: Mutex<Presence>,
+    /// The conversations that it watches.
+    watched: Mutex<Vec<ConversationId>>,
     /// In all its rooms; what it joins later comes one by one.
     started: CancellationToken,
 }
@@ -57,6 +61,8 @@ impl Connection {
             wake: Notify::new(),
             drained: Notify::new(),
             rooms: Mutex::default(),
+            presence: Mutex::new(Presence::Online),
+            watched: Mutex::default(),
             started: CancellationToken::new(),
         }
     }
@@ -158,6 +164,23 @@ impl Connection {
 
     pub fn is_in(&self, id: ConversationId) -> bool {
         self.rooms().contains_key(&id)
+    }
+
+    pub fn room(&self, id: ConversationId) -> Option<Arc<Room>> {
+        self.rooms().get(&id).cloned()
+    }
+
+    pub fn presence(&self) -> Presence {
+        *self.presence.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn set_presence(&self, presence: Presence) {
+        *self.presence.lock().unwrap_or_else(PoisonError::into_inner) = presence;
+    }
+
+    /// Watches these, and returns those that it watched before.
+    pub fn watch(&self, ids: Vec<ConversationId>) -> Vec<ConversationId> {
+        std::mem::replace(&mut *self.watched.lock().unwrap_or_else(PoisonError::into_inner), ids)
     }
 
     /// Where it is now.

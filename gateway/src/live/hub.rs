@@ -9,13 +9,16 @@ use sea_orm::{ColumnTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter, 
 use sealpost_bus::{Live, LiveItem, LiveSubscription, Subject};
 use sealpost_lane::{Observer, Reader};
 use sealpost_schema::entities::{conversation, event};
-use sealpost_schema::{ConversationId, Event, EventBody, EventRecord, RecordHead, Seq, StoredNotice, live_subject};
+use sealpost_schema::{
+    ConversationId, Event, EventBody, EventRecord, RecordHead, Seq, Signal, SignalBody, StoredNotice, live_subject,
+};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::Connection;
 use super::room::Room;
 use crate::keys::{ConversationKeys, KeyError, sealed_of};
+use crate::presence::Presences;
 
 /// Events taken in one step when a hole is filled.
 const FILL_EVENTS: usize = 256;
@@ -30,6 +33,7 @@ pub struct Hub {
     pub reader: Reader,
     db: DatabaseConnection,
     live: Arc<dyn Live>,
+    presences: Arc<Presences>,
     tasks: TaskTracker,
     stop: CancellationToken,
     /// For tasks that outlive a call; set right after making.
@@ -50,10 +54,12 @@ impl Hub {
         reader: Reader,
         db: DatabaseConnection,
         live: Arc<dyn Live>,
+        presences: Arc<Presences>,
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Arc<Self> {
-        Arc::new_cyclic(|own| Self { rooms: Mutex::default(), keys, reader, db, live, tasks, stop, own: own.clone() })
+        let rooms = Mutex::default();
+        Arc::new_cyclic(|own| Self { rooms, keys, reader, db, live, presences, tasks, stop, own: own.clone() })
     }
 
     /// The rooms of these conversations, subscribed and started.
@@ -162,6 +168,14 @@ impl Hub {
     }
 
     async fn on_live(&self, room: &Arc<Room>, payload: &[u8]) {
+        if Signal::is_signal(payload) {
+            match serde_json::from_slice::<Signal>(payload) {
+                Ok(signal) if signal.from == self.presences.gateway => {}
+                Ok(signal) => self.on_signal(room, &signal.signal),
+                Err(error) => tracing::error!(conversation = %room.id, %error, "an unreadable signal was dropped"),
+            }
+            return;
+        }
         // Most copies were seen before, through the local lane: look at the start only.
         let known = |head: RecordHead| room.head().is_some_and(|seen| head.last <= seen);
         if RecordHead::peek(payload).is_ok_and(known) {
@@ -171,6 +185,7 @@ impl Hub {
             Ok(record) if record.conversation_id() == Some(room.id) => {
                 self.prepare(&record.events).await;
                 self.forget_deleted(&record);
+                self.note_participants(room.id, &record.events);
                 if room.take(&record.events, &self.keys) {
                     self.fill(room);
                 }
@@ -188,6 +203,32 @@ impl Hub {
                 EventBody::MessageDeleted { message_id, .. } => self.keys.forget_texts(*message_id),
                 _ => {}
             }
+        }
+    }
+
+    fn note_participants(&self, id: ConversationId, events: &[Arc<Event>]) {
+        self.presences.note(id, events.iter().map(|event| &event.body));
+    }
+
+    /// Tells all connections of a conversation, here and at the other gateways, what is no event of it.
+    pub async fn signal(&self, id: ConversationId, signal: SignalBody) {
+        if let Some(room) = self.find(id) {
+            self.on_signal(&room, &signal);
+        }
+        let signal = Signal { signal, from: self.presences.gateway };
+        // Plain data always serialises.
+        let payload = serde_json::to_vec(&signal).unwrap_or_default();
+        if let Ok(subject) = Subject::new(live_subject(id))
+            && let Err(error) = self.live.publish(subject, payload.into()).await
+        {
+            tracing::debug!(conversation = %id, %error, "a signal could not be passed on");
+        }
+    }
+
+    fn on_signal(&self, room: &Room, signal: &SignalBody) {
+        match signal {
+            SignalBody::Marks { marks } => room.tell_marks(marks),
+            SignalBody::Typing { user_id, active } => self.presences.types(room.id, *user_id, *active),
         }
     }
 
@@ -238,6 +279,7 @@ impl Hub {
                         room.forget_announced();
                     }
                     self.prepare(&events).await;
+                    self.note_participants(room.id, &events);
                     if room.take(&events, &self.keys) || still.is_some() || check {
                         continue;
                     }
@@ -300,7 +342,7 @@ impl Hub {
         }
     }
 
-    fn find(&self, id: ConversationId) -> Option<Arc<Room>> {
+    pub fn find(&self, id: ConversationId) -> Option<Arc<Room>> {
         self.lock().get(&id).cloned()
     }
 
@@ -313,6 +355,7 @@ impl Observer for Hub {
     fn appended(&self, record: &Arc<EventRecord>) {
         self.forget_deleted(record);
         let Some(room) = record.conversation_id().and_then(|id| self.find(id)) else { return };
+        self.note_participants(room.id, &record.events);
         if room.take(&record.events, &self.keys) {
             self.fill(&room);
         }

@@ -10,7 +10,9 @@ use sealpost_schema::{
 use super::Connection;
 use crate::auth::{Principal, Scope, authenticate};
 use crate::messages::{self, Current, Outgoing};
-use crate::problem::ApiError;
+use crate::presence;
+use crate::problem::{ApiError, ApiResult};
+use crate::receipts::{self, Reached};
 use crate::state::App;
 
 /// What the connection's task does after a frame.
@@ -29,6 +31,24 @@ struct Names {
     client_message_id: Option<ClientMessageId>,
     client_operation_id: Option<ClientMessageId>,
 }
+
+/// As [`ClientFrame`] knows them.
+const CLIENT_FRAMES: [&str; 14] = [
+    "authenticate",
+    "ping",
+    "message",
+    "resume",
+    "message_read",
+    "message_edit",
+    "message_delete",
+    "reaction",
+    "message_pin",
+    "message_delivered",
+    "watch",
+    "typing_start",
+    "typing_stop",
+    "presence_update",
+];
 
 /// Reads a text frame; a problem if it is none.
 pub fn parse(text: &str, max_bytes: usize) -> Result<ClientFrame, Box<ServerFrame>> {
@@ -61,10 +81,9 @@ pub fn parse(text: &str, max_bytes: usize) -> Result<ClientFrame, Box<ServerFram
         let Outline { client_message_id, client_operation_id, .. } = outline;
         let names = Names { client_message_id, client_operation_id };
         match outline.r#type.as_ref().and_then(serde_json::Value::as_str) {
-            Some(
-                "authenticate" | "ping" | "message" | "resume" | "message_read" | "message_edit" | "message_delete"
-                | "reaction" | "message_pin",
-            ) => error(ProblemKind::Malformed, format!("The frame is not as documented: {cause}."), names),
+            Some(name) if CLIENT_FRAMES.contains(&name) => {
+                error(ProblemKind::Malformed, format!("The frame is not as documented: {cause}."), names)
+            }
             Some(other) => {
                 let other: String = other.chars().take(40).collect();
                 let detail = format!("This server knows no frame of type `{other}`. See /openapi/websocket.json.");
@@ -110,13 +129,25 @@ pub async fn handle(app: App, connection: Arc<Connection>, frame: ClientFrame) -
         }
         ClientFrame::Resume { cursor } => return Next::Resume(cursor),
         ClientFrame::MessageRead { conversation_id, seq } => {
-            let marked = match connection.check(Scope::Read, conversation_id) {
-                Ok(()) => messages::mark_read(&app, connection.user_id, conversation_id, seq).await,
-                Err(error) => Err(error),
-            };
-            if let Err(ApiError(problem)) = marked {
-                connection.send(&ServerFrame::Error { problem, client_message_id: None, client_operation_id: None });
-            }
+            let marked = receipts::mark(&app, &connection, conversation_id, Reached::Read(seq)).await;
+            answer(&connection, marked);
+        }
+        ClientFrame::MessageDelivered { conversation_id, seq } => {
+            let marked = receipts::mark(&app, &connection, conversation_id, Reached::Delivered(seq)).await;
+            answer(&connection, marked);
+        }
+        ClientFrame::Watch { conversation_ids } => {
+            answer(&connection, presence::watch(&app, &connection, conversation_ids));
+        }
+        ClientFrame::TypingStart { conversation_id } => {
+            answer(&connection, presence::typing(&app, &connection, conversation_id, true).await);
+        }
+        ClientFrame::TypingStop { conversation_id } => {
+            answer(&connection, presence::typing(&app, &connection, conversation_id, false).await);
+        }
+        ClientFrame::PresenceUpdate { status } => {
+            connection.set_presence(status);
+            app.presences.touch(connection.user_id);
         }
         ClientFrame::MessageEdit { conversation_id, message_id, text, client_operation_id } => {
             change(&app, &connection, conversation_id, message_id, client_operation_id, Change::Edit(text)).await;
@@ -189,6 +220,13 @@ async fn change(
         Err(ApiError(problem)) => {
             connection.send(&ServerFrame::Error { problem, client_message_id: None, client_operation_id });
         }
+    }
+}
+
+/// What went wrong; what went right has no answer.
+fn answer(connection: &Connection, done: ApiResult<()>) {
+    if let Err(ApiError(problem)) = done {
+        connection.send(&ServerFrame::Error { problem, client_message_id: None, client_operation_id: None });
     }
 }
 

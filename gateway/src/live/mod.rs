@@ -14,7 +14,7 @@ mod resume;
 mod room;
 mod socket;
 
-pub use connection::Connection;
+pub use connection::{Connection, encode};
 pub use connections::Connections;
 pub use hub::Hub;
 pub use inbound::join;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::ws::Utf8Bytes;
-use sealpost_schema::{ConversationId, Event, EventBody, MessageId, Seq, UserId};
+use sealpost_schema::{Audience, ConversationId, Event, EventBody, Mark, MessageId, Seq, ServerFrame, UserId};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Connection;
@@ -50,6 +50,8 @@ struct Member {
     connection: Arc<Connection>,
     /// The member has everything up to here.
     sent: Seq,
+    /// Gets what is typed here and who is there.
+    watches: bool,
 }
 
 /// What [`Room::attach`] says.
@@ -181,8 +183,51 @@ impl Room {
             connection.push(frame.clone());
             replayed += 1;
         }
-        state.members.push(Member { connection: Arc::clone(connection), sent: from.max(head) });
+        state.members.push(Member { connection: Arc::clone(connection), sent: from.max(head), watches: false });
         Attach::Done { replayed }
+    }
+
+    /// Whether this connection gets what is only for those who watch. False: it is not here.
+    pub fn watch(&self, connection: &Arc<Connection>, watches: bool) -> bool {
+        let mut state = self.lock();
+        let member = state.members.iter_mut().find(|member| Arc::ptr_eq(&member.connection, connection));
+        member.map(|member| member.watches = watches).is_some()
+    }
+
+    /// Connections that watch.
+    pub fn watchers(&self) -> usize {
+        self.lock().members.iter().filter(|member| member.watches).count()
+    }
+
+    /// A frame for those who watch, outside of the order of events.
+    pub fn tell_watchers(&self, frame: &Utf8Bytes) {
+        for member in self.lock().members.iter().filter(|member| member.watches) {
+            member.connection.push(frame.clone());
+        }
+    }
+
+    /// Tells of watermarks, each to those who may know.
+    pub fn tell_marks(&self, marks: &[Mark]) {
+        let state = self.lock();
+        for mark in marks {
+            let frame = |read_seq| {
+                let (user_id, delivered_seq) = (mark.user_id, mark.delivered_seq);
+                encode(&ServerFrame::Receipt { conversation_id: self.id, user_id, delivered_seq, read_seq })
+            };
+            let to_others = match mark.audience {
+                Audience::Oneself => None,
+                Audience::WithoutRead => Some(frame(None)),
+                Audience::Everybody => Some(frame(Some(mark.read_seq))),
+            };
+            let to_own = frame(Some(mark.read_seq));
+            for member in &state.members {
+                if member.connection.user_id == mark.user_id {
+                    member.connection.push(to_own.clone());
+                } else if let Some(frame) = &to_others {
+                    member.connection.push(frame.clone());
+                }
+            }
+        }
     }
 
     /// True: the room is empty.

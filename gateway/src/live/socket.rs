@@ -138,6 +138,7 @@ async fn run(app: App, mut socket: WebSocket, shown: Option<Authenticated>, wait
     if !app.connections.add(&connection) {
         return close(socket, CloseCode::TooMany).await;
     }
+    app.presences.touch(connection.user_id);
     let start = Start { cursor, wait: wait_for_resume };
     let code =
         Session::new(app.clone(), Arc::clone(&connection), queue, principal.expires_at, start).run(&mut socket).await;
@@ -145,6 +146,7 @@ async fn run(app: App, mut socket: WebSocket, shown: Option<Authenticated>, wait
     // For those who wait for it.
     connection.started();
     app.connections.remove(&connection);
+    app.presences.touch(connection.user_id);
     app.hub.leave(&connection);
     if let Some(code) = code {
         close(socket, code).await;
@@ -185,13 +187,11 @@ async fn first_frame(
 
 async fn close(mut socket: WebSocket, code: CloseCode) {
     let frame = CloseFrame { code: code.code(), reason: Utf8Bytes::from_static(code.reason()) };
-    let goodbye = async {
-        // The client may have gone; then there is nobody to tell.
-        if socket.send(Message::Close(Some(frame))).await.is_ok() {
-            while let Some(Ok(_)) = socket.recv().await {}
-        }
-    };
-    let _ = tokio::time::timeout(Duration::from_secs(1), goodbye).await;
+    // The client may have gone; then there is nobody to tell. One that is only slow first has to read what lies before this.
+    if matches!(tokio::time::timeout(WRITE_TIMEOUT, socket.send(Message::Close(Some(frame)))).await, Ok(Ok(()))) {
+        let answer = async { while let Some(Ok(_)) = socket.recv().await {} };
+        let _ = tokio::time::timeout(Duration::from_secs(1), answer).await;
+    }
 }
 
 /// Where the connection's events begin.

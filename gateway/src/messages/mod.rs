@@ -15,7 +15,6 @@ mod model;
 mod pin;
 mod react;
 mod reactions;
-mod read;
 mod send;
 mod show;
 mod submit;
@@ -24,10 +23,10 @@ pub use change::submit as submit_change;
 pub use current::Current;
 pub use delete::delete;
 pub use edit::edit;
+pub use get::find;
 pub use model::MessageResponse;
 pub use pin::pin;
 pub use react::react;
-pub use read::mark_read;
 pub use show::{Found, show};
 pub use submit::{Outgoing, check_same, submit};
 
@@ -46,5 +45,4 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(react::remove_reaction))
         .routes(routes!(pin::pin_message, pin::unpin_message))
         .routes(routes!(pin::list_pins))
-        .routes(routes!(read::put_read))
 }

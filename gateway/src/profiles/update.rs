@@ -28,6 +28,8 @@ pub struct UpdateMeRequest {
     /// A BCP 47 tag; for mails to you and for clients. Shown to nobody else.
     #[schema(example = "en-GB", max_length = 35)]
     pub language: Option<String>,
+    /// Whether others may see what you have read. What was delivered they see in any case.
+    pub read_receipts: Option<bool>,
 }
 
 /// Change my profile
@@ -61,6 +63,9 @@ pub async fn update_me(
     }
     if let Some(tag) = request.language {
         change.language = Set(names::language(&tag)?);
+    }
+    if let Some(shown) = request.read_receipts {
+        change.read_receipts = Set(shown);
     }
     if change.is_changed() {
         let mine = user::Entity::update_many().set(change).filter(user::Column::Id.eq(principal.user_id.0));

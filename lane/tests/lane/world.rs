@@ -64,6 +64,7 @@ impl World {
                 role: Set(role.as_str().to_owned()),
                 added_at: Set(1),
                 read_seq: Set(0),
+                delivered_seq: Set(0),
             };
             participant::Entity::insert(row).exec_without_returning(&world.db).await.unwrap();
         }
@@ -102,6 +103,7 @@ impl World {
                     role: Set(role.as_str().to_owned()),
                     added_at: Set(time),
                     read_seq: Set(0),
+                    delivered_seq: Set(0),
                 };
                 participant::Entity::insert(row).exec_without_returning(&self.db).await.unwrap();
             }

@@ -14,6 +14,8 @@ pub struct Model {
     pub added_at: i64,
     /// Read up to this seq. Only rises.
     pub read_seq: i64,
+    /// Some device of theirs has everything up to here. Only rises.
+    pub delivered_seq: i64,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -34,6 +34,8 @@ pub struct Model {
     pub second_factor_at: Option<i64>,
     /// The picture in use, of which `avatars` has the sizes.
     pub avatar_id: Option<Uuid>,
+    /// Others may see what they have read.
+    pub read_receipts: bool,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -70,6 +72,7 @@ impl Model {
             email_verified_at: None,
             second_factor_at: None,
             avatar_id: None,
+            read_receipts: true,
         }
     }
 }

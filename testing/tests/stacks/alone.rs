@@ -1,6 +1,6 @@
 //! Cases that need a stack of their own: other settings, or an end.
 
-use sealpost_testing::{Form, Settings, Stack, User, check_history, eventually, files_with, unique};
+use sealpost_testing::{Form, Settings, Socket, Stack, User, check_history, eventually, files_with, unique};
 use serde_json::{Value, json};
 
 async fn an_expired_token_is_told_from_a_wrong_one(form: Form) {
@@ -127,4 +127,48 @@ async fn plaintext_is_nowhere_embedded() {
 #[tokio::test]
 async fn plaintext_is_nowhere_cluster() {
     plaintext_is_nowhere(Form::Cluster).await;
+}
+
+/// Ann looks at the dm with Bob, who is there.
+async fn ann_sees_bob(stack: &Stack) -> (Socket, Socket, User) {
+    let (ann, bob) = (User::sign_up(stack, 0, "ann").await, User::sign_up(stack, 1, "bob").await);
+    let dm = ann.dm(&bob).await;
+    let (mut to_ann, to_bob) = (ann.socket().await, bob.socket().await);
+    to_ann.send(&json!({ "type": "watch", "conversation_ids": [dm] })).await;
+    until_seen_as(&mut to_ann, &bob, "online").await;
+    (to_ann, to_bob, bob)
+}
+
+async fn until_seen_as(socket: &mut Socket, user: &User, status: &str) {
+    let fits = |frame: &Value| {
+        let mut users = frame["users"].as_array().into_iter().flatten();
+        users.any(|one| one["user_id"] == user.id && one["status"] == status)
+    };
+    socket.wait_for(status, fits).await;
+}
+
+async fn a_vanished_connection_is_seen_as_offline(form: Form) {
+    let stack = Stack::start(form, Settings::default().set("SEALPOST__GATEWAY__HEARTBEAT_SECONDS", 1)).await;
+    // Open, and nobody reads it: as when the other end lost its network.
+    let (mut to_ann, mut vanished, bob) = ann_sees_bob(&stack).await;
+    until_seen_as(&mut to_ann, &bob, "offline").await;
+    assert_eq!(vanished.wait_for_close().await, Some(4000));
+}
+
+#[tokio::test]
+async fn a_vanished_connection_is_seen_as_offline_embedded() {
+    a_vanished_connection_is_seen_as_offline(Form::Embedded).await;
+}
+
+#[tokio::test]
+async fn a_vanished_connection_is_seen_as_offline_cluster() {
+    a_vanished_connection_is_seen_as_offline(Form::Cluster).await;
+}
+
+#[tokio::test]
+async fn the_users_of_a_killed_gateway_are_seen_as_offline() {
+    let stack = Stack::start(Form::Cluster, Settings::default()).await;
+    let (mut to_ann, _to_bob, bob) = ann_sees_bob(&stack).await;
+    stack.process("gateway-2").kill();
+    until_seen_as(&mut to_ann, &bob, "offline").await;
 }

@@ -20,7 +20,9 @@ mod messages;
 mod oidc;
 mod operations;
 mod passkeys;
+mod presence;
 mod profiles;
+mod receipts;
 mod resume;
 mod roles;
 mod second_factor;
@@ -119,6 +121,16 @@ on_both_stacks! {
         invitations_are_made_listed_and_withdrawn
         the_audit_log_says_who_did_what_and_holds_no_secret
         what_was_recorded_cannot_be_changed;
+    receipts:
+        everybody_sees_how_far_the_others_have_got
+        who_wants_no_read_receipts_shows_none
+        in_a_crowd_there_are_counts
+        a_watermark_that_nobody_may_set_is_refused;
+    presence:
+        who_looks_sees_who_comes_and_goes
+        the_strongest_word_of_all_devices_counts
+        typing_is_told_to_those_who_look
+        a_removed_participant_is_seen_no_more_and_sees_nothing;
     live:
         a_slow_reader_is_closed_and_comes_back_to_everything;
     resume:

@@ -57,6 +57,7 @@ async fn make_conversation(world: &World) -> (ConversationId, UserId) {
         role: Set("owner".to_owned()),
         added_at: Set(0),
         read_seq: Set(0),
+        delivered_seq: Set(0),
     };
     row.insert(&world.db).await.unwrap();
     (id, owner)

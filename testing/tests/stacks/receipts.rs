@@ -1,0 +1,122 @@
+//! How far everybody has got.
+
+use sealpost_testing::{Socket, Stack, User};
+use serde_json::{Value, json};
+
+async fn delivered(socket: &mut Socket, conversation: &str, seq: u64) {
+    socket.send(&json!({ "type": "message_delivered", "conversation_id": conversation, "seq": seq })).await;
+}
+
+async fn read(socket: &mut Socket, conversation: &str, seq: u64) {
+    socket.send(&json!({ "type": "message_read", "conversation_id": conversation, "seq": seq })).await;
+}
+
+/// Reads up to the receipt that says so of this user.
+async fn receipt(socket: &mut Socket, of: &User, delivered: u64, read: Option<u64>) -> Value {
+    socket
+        .wait_for("a receipt", |frame| {
+            frame["type"] == "receipt"
+                && frame["user_id"] == of.id
+                && frame["delivered_seq"] == delivered
+                && frame["read_seq"].as_u64() == read
+        })
+        .await
+}
+
+pub async fn everybody_sees_how_far_the_others_have_got(stack: &Stack) {
+    let (ann, bob) = (User::sign_up(stack, 0, "ann").await, User::sign_up(stack, 1, "bob").await);
+    let dm = ann.dm(&bob).await;
+    let (mut to_ann, mut to_bob) = (ann.socket().await, bob.socket().await);
+    let sent = ann.say(&dm, "m-1", "Have you read this?").await.ok(201);
+    let (id, seq) = (sent["message_id"].as_str().unwrap(), sent["seq"].as_u64().unwrap());
+    let status = async || ann.get(&format!("/api/messages/{id}/receipts")).await.ok(200);
+    assert_eq!(status().await["status"], "stored");
+
+    delivered(&mut to_bob, &dm, seq).await;
+    receipt(&mut to_ann, &bob, seq, Some(0)).await;
+    assert_eq!(status().await["status"], "delivered");
+    // A second device of the reader hears of it, too: what was read on one is not unread on the other.
+    let mut second = bob.sign_in().await.at(stack, 0).socket().await;
+    read(&mut to_bob, &dm, seq).await;
+    receipt(&mut to_ann, &bob, seq, Some(seq)).await;
+    receipt(&mut second, &bob, seq, Some(seq)).await;
+    let now = status().await;
+    assert_eq!((&now["status"], &now["recipients"], &now["read"]), (&json!("read"), &json!(1), &json!(1)), "{now}");
+    let mine = bob.get(&format!("/api/conversations/{dm}")).await.ok(200)["conversation"].clone();
+    assert_eq!((&mine["read_seq"], &mine["unread_count"]), (&json!(seq), &json!(0)));
+
+    // Watermarks only rise, whatever way they come.
+    delivered(&mut to_bob, &dm, 1).await;
+    bob.request("PUT", &format!("/api/conversations/{dm}/read"), json!({ "seq": 1 })).await.ok(204);
+    receipt(&mut to_ann, &bob, 1, Some(1)).await;
+    let all = ann.get(&format!("/api/conversations/{dm}/receipts")).await.ok(200);
+    let of_bob = all["receipts"].as_array().unwrap().iter().find(|one| one["user_id"] == bob.id).unwrap();
+    assert_eq!((&of_bob["delivered_seq"], &of_bob["read_seq"]), (&json!(seq), &json!(seq)), "{all}");
+}
+
+pub async fn who_wants_no_read_receipts_shows_none(stack: &Stack) {
+    let (ann, bob) = (User::sign_up(stack, 0, "ann").await, User::sign_up(stack, 1, "bob").await);
+    let me = bob.request("PATCH", "/api/auth/me", json!({ "read_receipts": false })).await.ok(200);
+    assert_eq!(me["read_receipts"], false);
+    let dm = ann.dm(&bob).await;
+    let (mut to_ann, mut to_bob) = (ann.socket().await, bob.socket().await);
+    let mut second = bob.sign_in().await.socket().await;
+    let sent = ann.say(&dm, "m-1", "Read?").await.ok(201);
+    let (id, seq) = (sent["message_id"].as_str().unwrap(), sent["seq"].as_u64().unwrap());
+    read(&mut to_bob, &dm, seq).await;
+    // The others learn that it arrived; his other device learns all.
+    receipt(&mut to_ann, &bob, seq, None).await;
+    receipt(&mut second, &bob, seq, Some(seq)).await;
+    let shown = ann.get(&format!("/api/messages/{id}/receipts")).await.ok(200);
+    assert_eq!((&shown["status"], &shown["read"]), (&json!("delivered"), &json!(0)), "{shown}");
+    let seen_by = async |user: &User| {
+        let all = user.get(&format!("/api/conversations/{dm}/receipts")).await.ok(200);
+        let of_bob = all["receipts"].as_array().unwrap().iter().find(|one| one["user_id"] == bob.id).unwrap().clone();
+        of_bob["read_seq"].clone()
+    };
+    assert_eq!((seen_by(&ann).await, seen_by(&bob).await), (Value::Null, json!(seq)));
+    let conversation = ann.get(&format!("/api/conversations/{dm}")).await.ok(200);
+    assert!(conversation["participants"].as_array().unwrap().iter().all(|one| one["read_seq"].is_null()));
+}
+
+pub async fn in_a_crowd_there_are_counts(stack: &Stack) {
+    let (ann, bob) = (User::sign_up(stack, 0, "ann").await, User::sign_up(stack, 1, "bob").await);
+    let eve = User::sign_up(stack, 0, "eve").await;
+    let mut crowd = vec![bob.clone(), eve.clone()];
+    for _ in 0..48 {
+        crowd.push(User::sign_up(stack, 0, "one").await);
+    }
+    let group = ann.group(&crowd.iter().collect::<Vec<_>>()).await;
+    let sent = ann.say(&group, "m-1", "To all").await.ok(201);
+    let (id, seq) = (sent["message_id"].as_str().unwrap(), sent["seq"].as_u64().unwrap());
+    let (mut to_bob, mut to_eve) = (bob.socket().await, eve.socket().await);
+    let mut second = bob.sign_in().await.at(stack, 0).socket().await;
+    read(&mut to_bob, &group, seq).await;
+    delivered(&mut to_eve, &group, seq).await;
+    receipt(&mut second, &bob, seq, Some(seq)).await;
+    receipt(&mut to_eve, &eve, seq, Some(0)).await;
+    let counts = ann.get(&format!("/api/messages/{id}/receipts")).await.ok(200);
+    let expected = json!({ "status": "stored", "recipients": 50, "delivered": 2, "read": 1, "receipts": null });
+    assert_eq!(counts, expected);
+    let all = ann.get(&format!("/api/conversations/{group}/receipts")).await.ok(200);
+    assert_eq!(all, json!({ "participants": 51, "receipts": null }));
+    // Nobody heard of another's mark: the next frame after a later event is that event.
+    ann.say(&group, "m-2", "And again").await.ok(201);
+    let next = to_eve.frame().await;
+    assert_eq!((&next["type"], &next["client_message_id"]), (&json!("message"), &json!("m-2")), "{next}");
+}
+
+pub async fn a_watermark_that_nobody_may_set_is_refused(stack: &Stack) {
+    let (ann, bob) = (User::sign_up(stack, 0, "ann").await, User::sign_up(stack, 1, "bob").await);
+    let eve = User::sign_up(stack, 1, "eve").await;
+    let dm = ann.dm(&bob).await;
+    let message = ann.say(&dm, "m-1", "Between us").await.ok(201)["message_id"].as_str().unwrap().to_owned();
+    let (mut to_bob, mut to_eve) = (bob.socket().await, eve.socket().await);
+    read(&mut to_bob, &dm, 99).await;
+    assert_eq!(to_bob.wait_for_type("error").await["problem"]["type"], "urn:sealpost:problem:seq-out-of-range");
+    delivered(&mut to_eve, &dm, 1).await;
+    assert_eq!(to_eve.wait_for_type("error").await["problem"]["status"], 404);
+    for path in [format!("/api/conversations/{dm}/receipts"), format!("/api/messages/{message}/receipts")] {
+        eve.get(&path).await.ok(404);
+    }
+}
