@@ -53,15 +53,9 @@ pub async fn get_me(State(app): State<App>, principal: Principal) -> ApiResult<J
     load_me(&app, principal).await.map(Json)
 }
 
-/// The account of who asks.
+/// The account of who asks, as they see it.
 pub async fn load_me(app: &App, principal: Principal) -> ApiResult<MeResponse> {
-    let user = user::Entity::active_by_id(principal.user_id.0).one(&app.db).await;
-    let user = user.map_err(|error| ApiError::store(&error))?.ok_or_else(|| {
-        ApiError::new(
-            ProblemKind::Unauthenticated,
-            "This account is gone or disabled. Sign in at POST /api/auth/signin.",
-        )
-    })?;
+    let user = load_account(app, principal.user_id).await?;
     Ok(MeResponse {
         id: UserId(user.id),
         username: user.username,
@@ -75,5 +69,16 @@ pub async fn load_me(app: &App, principal: Principal) -> ApiResult<MeResponse> {
         read_receipts: user.read_receipts,
         created_at: Timestamp::from_millis(user.created_at),
         session_id: principal.session_id,
+    })
+}
+
+/// The account of who asks, if it is not disabled.
+pub async fn load_account(app: &App, id: UserId) -> ApiResult<user::Model> {
+    let user = user::Entity::active_by_id(id.0).one(&app.db).await;
+    user.map_err(|error| ApiError::store(&error))?.ok_or_else(|| {
+        ApiError::new(
+            ProblemKind::Unauthenticated,
+            "This account is gone or disabled. Sign in at POST /api/auth/signin.",
+        )
     })
 }

@@ -57,7 +57,7 @@ pub use device::{Device, DeviceKind};
 pub use ending::{Ending, Which, announce, end as end_sessions, mark as mark_ended};
 pub use invitations::new_code;
 pub use jwks::{__path_get_jwks, get_jwks};
-pub use me::{MeResponse, load_me};
+pub use me::{MeResponse, load_account, load_me};
 pub use passwords::{PasswordError, Passwords};
 pub use principal::{Admin, Principal, is_admin};
 pub use proof::{ProofRequest, prove};

@@ -8,9 +8,9 @@ use sealpost_schema::{ProblemKind, Timestamp};
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use super::Principal;
+use super::{Principal, load_account};
 use crate::caller::Caller;
-use crate::mail::{confirm_password, load_user};
+use crate::mail::confirm_password;
 use crate::problem::{ApiError, ApiResult};
 use crate::state::App;
 
@@ -48,10 +48,5 @@ pub async fn prove(
             "Send your password with this, or sign in anew and do it within ten minutes.",
         ));
     }
-    load_user(app, principal.user_id).await?.ok_or_else(|| {
-        ApiError::new(
-            ProblemKind::Unauthenticated,
-            "This account is gone or disabled. Sign in at POST /api/auth/signin.",
-        )
-    })
+    load_account(app, principal.user_id).await
 }

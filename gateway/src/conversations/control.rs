@@ -1,6 +1,8 @@
 //! What all control changes share: the transaction, the rights, the outbox row, and getting the event appended.
 
-use sea_orm::{ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect,
+};
 use sealpost_lane::{Draft, LaneError, Rule};
 use sealpost_schema::entities::{conversation, outbox, participant};
 use sealpost_schema::{
@@ -27,8 +29,17 @@ impl Locked {
     }
 
     pub fn check(&self, action: Action) -> ApiResult<()> {
-        if self.rights.allow(self.role, action) { Ok(()) } else { Err(forbidden(self.rights.least(action))) }
+        allow(&self.rights, self.role, action)
     }
+}
+
+fn allow(rights: &Rights, role: Role, action: Action) -> ApiResult<()> {
+    if rights.allow(role, action) { Ok(()) } else { Err(forbidden(rights.least(action))) }
+}
+
+fn kind_and_rights(row: &conversation::Model) -> ApiResult<(ConversationKind, Rights)> {
+    let kind = ConversationKind::parse(&row.kind).ok_or_else(|| ApiError::internal(&"unknown kind of conversation"))?;
+    Ok((kind, row.rights_of(kind).map_err(|error| ApiError::internal(&error))?))
 }
 
 /// The conversation with the caller's role, locked until the transaction ends: control changes of one conversation come one
@@ -41,9 +52,8 @@ pub async fn load_locked(transaction: &DatabaseTransaction, id: ConversationId, 
         .await
         .map_err(|error| ApiError::store(&error))?
         .ok_or_else(|| ApiError::not_found("conversation"))?;
-    let kind = ConversationKind::parse(&row.kind).ok_or_else(|| ApiError::internal(&"unknown kind of conversation"))?;
+    let (kind, rights) = kind_and_rights(&row)?;
     let role = role_of(transaction, id, user).await?.ok_or_else(|| ApiError::not_found("conversation"))?;
-    let rights = row.rights_of(kind).map_err(|error| ApiError::internal(&error))?;
     Ok(Locked { row, kind, role, rights })
 }
 
@@ -61,19 +71,13 @@ pub async fn find_visible(
 /// Whether the settings allow this to the user's role, for what no lane decides.
 pub async fn check_right(app: &App, user: UserId, id: ConversationId, action: Action) -> ApiResult<()> {
     let row = find_visible(app, user, id, "conversation").await?;
-    let kind = ConversationKind::parse(&row.kind).ok_or_else(|| ApiError::internal(&"unknown kind of conversation"))?;
-    let rights = row.rights_of(kind).map_err(|error| ApiError::internal(&error))?;
-    let mine = participant::Entity::find_by_id((id.0, user.0)).one(&app.db).await;
-    let mine = mine.map_err(|error| ApiError::store(&error))?.and_then(|row| Role::parse(&row.role));
-    let role = mine.ok_or_else(|| ApiError::not_found("conversation"))?;
-    if rights.allow(role, action) { Ok(()) } else { Err(forbidden(rights.least(action))) }
+    let (_, rights) = kind_and_rights(&row)?;
+    let role = role_of(&app.db, id, user).await?.ok_or_else(|| ApiError::not_found("conversation"))?;
+    allow(&rights, role, action)
 }
 
-pub async fn role_of(transaction: &DatabaseTransaction, id: ConversationId, user: UserId) -> ApiResult<Option<Role>> {
-    let row = participant::Entity::find_by_id((id.0, user.0))
-        .one(transaction)
-        .await
-        .map_err(|error| ApiError::store(&error))?;
+pub async fn role_of(db: &impl ConnectionTrait, id: ConversationId, user: UserId) -> ApiResult<Option<Role>> {
+    let row = participant::Entity::find_by_id((id.0, user.0)).one(db).await.map_err(|error| ApiError::store(&error))?;
     Ok(row.and_then(|row| Role::parse(&row.role)))
 }
 

@@ -56,8 +56,5 @@ pub async fn list_conversations(
     if let Some(grant) = app.api_tokens.remembered(principal.session_id) {
         conversations.retain(|conversation| grant.reaches(conversation.id));
     }
-    for conversation in &mut conversations {
-        conversation.settings = None;
-    }
     Ok(Json(ListConversationsResponse { conversations }))
 }

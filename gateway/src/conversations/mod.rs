@@ -15,7 +15,7 @@ mod remove;
 mod update;
 
 pub use control::{check_right, find_visible};
-pub use model::{ConversationResponse, ParticipantResponse};
+pub use model::{ConversationResponse, ParticipantResponse, sizes};
 
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;

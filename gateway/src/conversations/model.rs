@@ -4,7 +4,10 @@ use std::collections::HashMap;
 
 use sea_orm::prelude::Uuid;
 use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, Order, Query, SelectStatement};
-use sea_orm::{ColumnTrait as _, Condition, EntityTrait as _, FromQueryResult, QueryFilter as _};
+use sea_orm::{
+    ColumnTrait as _, Condition, ConnectionTrait, DbErr, EntityTrait as _, FromQueryResult, QueryFilter as _,
+    QuerySelect as _,
+};
 use sealpost_schema::entities::{conversation, event, participant};
 use sealpost_schema::{ConversationId, ConversationKind, EventId, RightsChange, Role, Seq, Timestamp, UserId};
 use serde::Serialize;
@@ -63,6 +66,23 @@ impl ParticipantResponse {
             added_at: Timestamp::from_millis(row.added_at),
         })
     }
+}
+
+/// How many take part in each of these conversations; one without participants is left out.
+pub async fn sizes(
+    db: &impl ConnectionTrait,
+    ids: impl IntoIterator<Item = ConversationId>,
+) -> Result<HashMap<ConversationId, u64>, DbErr> {
+    let sizes: Vec<(Uuid, i64)> = participant::Entity::find()
+        .select_only()
+        .column(participant::Column::ConversationId)
+        .column_as(participant::Column::UserId.count(), "participants")
+        .filter(participant::Column::ConversationId.is_in(ids.into_iter().map(|id| id.0)))
+        .group_by(participant::Column::ConversationId)
+        .into_tuple()
+        .all(db)
+        .await?;
+    Ok(sizes.into_iter().map(|(id, size)| (ConversationId(id), size.unsigned_abs())).collect())
 }
 
 #[derive(FromQueryResult)]
@@ -150,8 +170,8 @@ fn select(user: UserId, only: Option<ConversationId>, limit: u64) -> SelectState
     select
 }
 
-/// The caller's conversations (or the one asked for), with the latest activity first. Two queries, one for keys that are not in
-/// memory, and those of [`messages::show`].
+/// The caller's conversations (or the one asked for, with its settings), with the latest activity first. Two queries, one for
+/// keys that are not in memory, and those of [`messages::show`].
 pub async fn load(
     app: &App,
     user: UserId,
@@ -167,7 +187,7 @@ pub async fn load(
     let mut conversations = Vec::with_capacity(rows.len());
     for row in rows {
         let message = last.remove(&row.id);
-        conversations.push(show(app, user, row, message).await?);
+        conversations.push(show(app, user, row, message, only.is_some()).await?);
     }
     let activity =
         |one: &ConversationResponse| one.last_message.as_ref().map_or(one.created_at, |message| message.created_at);
@@ -201,6 +221,7 @@ async fn show(
     user: UserId,
     row: Row,
     last_message: Option<MessageResponse>,
+    with_settings: bool,
 ) -> ApiResult<ConversationResponse> {
     let id = ConversationId(row.id);
     let title = match (row.sealed_title, row.title_event_id, row.title_sender_id) {
@@ -211,7 +232,12 @@ async fn show(
         _ => None,
     };
     let kind = ConversationKind::parse(&row.kind).ok_or_else(|| ApiError::internal(&"unknown kind of conversation"))?;
-    let rights = conversation::rights(kind, row.rights.as_deref()).map_err(|error| ApiError::internal(&error))?;
+    let settings = if with_settings {
+        let rights = conversation::rights(kind, row.rights.as_deref()).map_err(|error| ApiError::internal(&error))?;
+        Some(SettingsResponse { rights: rights.to_map() })
+    } else {
+        None
+    };
     Ok(ConversationResponse {
         id,
         kind,
@@ -224,7 +250,7 @@ async fn show(
         read_seq: Seq::from_db(row.read_seq),
         unread_count: u64::try_from(row.unread).unwrap_or(0),
         last_message,
-        settings: Some(SettingsResponse { rights: rights.to_map() }),
+        settings,
     })
 }
 

@@ -13,6 +13,7 @@ mod client_address;
 mod connection;
 mod cookies;
 mod headers;
+mod pages;
 mod places;
 mod tls;
 
@@ -20,4 +21,5 @@ pub use accept::serve;
 pub use client_address::{ClientAddress, ProxyHeader, TrustedProxies, note_client_address};
 pub use cookies::{BrowserKey, Cookies, browser_key_cookie, cookie_sessions};
 pub use headers::{cors, security_headers};
+pub use pages::own_page;
 pub use tls::{Tls, TlsError};

@@ -22,7 +22,7 @@ mod transport;
 pub use config::{MailConfig, MailTransport, SmtpTls};
 pub use mailer::{Job, Mailer};
 pub use page::page;
-pub use password::{confirm_password, load as load_user};
+pub use password::confirm_password;
 pub use tokens::void as void_links;
 pub use transport::MailError;
 

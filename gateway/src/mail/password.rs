@@ -136,7 +136,7 @@ pub async fn confirm_password(
 }
 
 /// An account, if it is not disabled.
-pub async fn load(app: &App, id: UserId) -> ApiResult<Option<user::Model>> {
+async fn load(app: &App, id: UserId) -> ApiResult<Option<user::Model>> {
     let user = user::Entity::active_by_id(id.0).one(&app.db).await;
     user.map_err(|error| ApiError::store(&error))
 }

@@ -10,8 +10,7 @@ use webauthn_rs::prelude::{PasskeyAuthentication, PublicKeyCredential, RequestCh
 
 use super::ceremonies::{self, Kind};
 use super::store;
-use crate::audit::{self, AuditEntry, AuditEvent, SignInMethod};
-use crate::auth::{SignIn, SignInResponse, complete_with_second_factor};
+use crate::auth::SignInResponse;
 use crate::caller::Caller;
 use crate::problem::{ApiError, ApiResult, Body};
 use crate::second_factor::waiting;
@@ -54,7 +53,7 @@ pub async fn begin_second_factor(
 ) -> ApiResult<Json<BeginSecondFactorResponse>> {
     let party = app.passkeys.get()?;
     let challenge = request.challenge.expose_secret();
-    let (_, user) = waiting::find(&app, challenge).await?;
+    let user = waiting::find(&app, challenge).await?.user;
     let own = passkey::Entity::of(user.id).all(&app.db).await.map_err(|error| ApiError::store(&error))?;
     let own = own.iter().map(store::open).collect::<ApiResult<Vec<_>>>()?;
     if own.is_empty() {
@@ -100,22 +99,11 @@ pub async fn finish_second_factor(
 ) -> ApiResult<Json<SignInResponse>> {
     app.passkeys.get()?;
     let challenge = request.challenge.expose_secret();
-    let (waits, user) = waiting::find(&app, challenge).await?;
-    let user_id = UserId(user.id);
-    let method = SignInMethod::parse(&waits.method).ok_or_else(waiting::refused)?;
+    let waiting = waiting::find(&app, challenge).await?;
     let named = (Kind::SecondFactor, challenge);
-    let state = ceremonies::take(&app.db, named, Some(user_id), app.clock.now()).await?;
-    if let Err(error) = check(&app, &user, &request.credential, &state, &caller).await {
-        let entry = AuditEntry::to(Some(user_id), AuditEvent::SecondFactorFailed { method });
-        let recorded = audit::record(&app.db, app.clock.now(), &caller, entry).await;
-        recorded.map_err(|error| ApiError::store(&error))?;
-        return Err(error);
-    }
-    if !waiting::take(&app.db, &waits).await.map_err(|error| ApiError::store(&error))? {
-        return Err(waiting::refused());
-    }
-    let sign_in = SignIn { method, device: waiting::device(&waits), caller: &caller };
-    complete_with_second_factor(&app, user, sign_in).await.map(Json)
+    let state = ceremonies::take(&app.db, named, Some(waiting.user_id()), app.clock.now()).await?;
+    let checked = check(&app, &waiting.user, &request.credential, &state, &caller).await;
+    waiting.finish(&app, checked, &caller).await.map(Json)
 }
 
 async fn check(

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::watch::everybody;
 use super::watched::{Participants, TypingChange};
 use super::{GATEWAY_TIMEOUT, MAX_NAMED, State, TICK, TICKS_PER_SIGN};
+use crate::conversations::sizes;
 use crate::live::encode;
 use crate::state::App;
 
@@ -110,8 +111,8 @@ async fn send(app: &App, subject: &str, payload: Bytes) {
 async fn load(app: &App) -> Result<(), DbErr> {
     let unknown = app.presences.lock().watched.unknown(LOADS);
     if !unknown.is_empty() {
-        let sizes = sizes(app, &unknown).await?;
-        let small = |id: &&ConversationId| sizes.get(&id.0).is_none_or(|size| *size <= MAX_NAMED as u64);
+        let sizes = sizes(&app.db, unknown.iter().copied()).await?;
+        let small = |id: &&ConversationId| sizes.get(*id).is_none_or(|size| *size <= MAX_NAMED as u64);
         let (named, many): (Vec<_>, Vec<_>) = unknown.iter().partition(small);
         let mut users = participants(app, &named).await?;
         let mut state = app.presences.lock();
@@ -138,19 +139,6 @@ async fn load(app: &App) -> Result<(), DbErr> {
         greet(app, &state, id);
     }
     Ok(())
-}
-
-async fn sizes(app: &App, ids: &[ConversationId]) -> Result<HashMap<Uuid, u64>, DbErr> {
-    let sizes: Vec<(Uuid, i64)> = participant::Entity::find()
-        .select_only()
-        .column(participant::Column::ConversationId)
-        .column_as(participant::Column::UserId.count(), "participants")
-        .filter(participant::Column::ConversationId.is_in(ids.iter().map(|id| id.0)))
-        .group_by(participant::Column::ConversationId)
-        .into_tuple()
-        .all(&app.db)
-        .await?;
-    Ok(sizes.into_iter().map(|(id, size)| (id, size.unsigned_abs())).collect())
 }
 
 async fn participants(app: &App, ids: &[&ConversationId]) -> Result<HashMap<Uuid, HashSet<UserId>>, DbErr> {
@@ -184,8 +172,8 @@ fn tell_watchers(app: &App) {
         let typing = state.watched.typing_changes(Instant::now());
         (typing, differences(app, &mut state))
     };
-    for TypingChange { id, started, stopped } in typing {
-        let Some((conversation_id, room)) = id.and_then(|id| Some((id, app.hub.find(id)?))) else { continue };
+    for TypingChange { id: conversation_id, started, stopped } in typing {
+        let Some(room) = app.hub.find(conversation_id) else { continue };
         for user_id in stopped {
             room.tell_watchers(&encode(&ServerFrame::TypingStop { conversation_id, user_id }));
         }

@@ -3,12 +3,10 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use sea_orm::EntityTrait as _;
-use sealpost_schema::entities::participant;
-use sealpost_schema::{Action, ConversationId, ConversationKind, ProblemKind, Role, SignalBody, UserId};
+use sealpost_schema::{Action, ConversationId, SignalBody, UserId};
 
 use crate::auth::Scope;
-use crate::conversations::find_visible;
+use crate::conversations::check_right;
 use crate::live::Connection;
 use crate::problem::{ApiError, ApiResult};
 use crate::state::App;
@@ -50,19 +48,8 @@ pub async fn typing(app: &App, connection: &Connection, id: ConversationId, acti
     if !app.presences.lock().typing.is_news((id, user), active, Instant::now()) {
         return Ok(());
     }
-    check_may_post(app, id, user).await?;
+    // Who may not post here does not type here either.
+    check_right(app, user, id, Action::Post).await?;
     app.hub.signal(id, SignalBody::Typing { user_id: user, active }).await;
     Ok(())
-}
-
-async fn check_may_post(app: &App, id: ConversationId, user: UserId) -> ApiResult<()> {
-    let conversation = find_visible(app, user, id, "conversation").await?;
-    let mine = participant::Entity::find_by_id((id.0, user.0)).one(&app.db).await;
-    let mine = mine.map_err(|error| ApiError::store(&error))?.ok_or_else(|| ApiError::not_found("conversation"))?;
-    let kind = ConversationKind::parse(&conversation.kind).ok_or_else(|| ApiError::internal(&"unknown kind"))?;
-    let rights = conversation.rights_of(kind).map_err(|error| ApiError::internal(&error))?;
-    if Role::parse(&mine.role).is_some_and(|role| rights.allow(role, Action::Post)) {
-        return Ok(());
-    }
-    Err(ApiError::new(ProblemKind::Forbidden, "Who may not post here does not type here either."))
 }

@@ -45,9 +45,9 @@ pub enum Participants {
 }
 
 /// Who began and who stopped to type in a conversation.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct TypingChange {
-    pub id: Option<ConversationId>,
+    pub id: ConversationId,
     pub started: Vec<UserId>,
     pub stopped: Vec<UserId>,
 }
@@ -139,7 +139,7 @@ impl Watched {
             conversation.typing.retain(|_, until| *until > now);
             let typing: BTreeSet<_> = conversation.typing.keys().copied().collect();
             let change = TypingChange {
-                id: Some(*id),
+                id: *id,
                 started: typing.difference(&conversation.shown).copied().collect(),
                 stopped: conversation.shown.difference(&typing).copied().collect(),
             };
@@ -198,7 +198,7 @@ mod tests {
         watched.watch(id);
         watched.types(id, ann, true, start);
         let change = |started: &[UserId], stopped: &[UserId]| {
-            vec![TypingChange { id: Some(id), started: started.to_vec(), stopped: stopped.to_vec() }]
+            vec![TypingChange { id, started: started.to_vec(), stopped: stopped.to_vec() }]
         };
         assert_eq!(watched.typing_changes(start), change(&[ann], &[]));
         assert!(watched.typing_changes(start).is_empty());

@@ -9,12 +9,13 @@ use sea_orm::sea_query::Value;
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait as _, DbErr, EntityTrait as _, QueryFilter as _, QuerySelect as _, Statement,
 };
-use sealpost_schema::entities::{participant, user};
+use sealpost_schema::entities::user;
 use sealpost_schema::{Audience, ConversationId, Mark, SignalBody, UserId};
 use tokio_util::sync::CancellationToken;
 
 use super::MAX_SHOWN;
 use super::marks::{Waiting, Watermarks};
+use crate::conversations::sizes;
 use crate::state::App;
 
 /// Between two writes.
@@ -101,21 +102,12 @@ async fn raise(app: &App, marks: &[Row]) -> Result<(), DbErr> {
 }
 
 async fn announce(app: &App, marks: &[Row]) -> Result<(), DbErr> {
-    let conversations: HashSet<Uuid> = marks.iter().map(|((_, conversation), _)| conversation.0).collect();
-    let sizes: Vec<(Uuid, i64)> = participant::Entity::find()
-        .select_only()
-        .column(participant::Column::ConversationId)
-        .column_as(participant::Column::UserId.count(), "participants")
-        .filter(participant::Column::ConversationId.is_in(conversations))
-        .group_by(participant::Column::ConversationId)
-        .into_tuple()
-        .all(&app.db)
-        .await?;
-    let sizes: HashMap<Uuid, u64> = sizes.into_iter().map(|(id, size)| (id, size.unsigned_abs())).collect();
+    let conversations: HashSet<_> = marks.iter().map(|((_, conversation), _)| *conversation).collect();
+    let sizes = sizes(&app.db, conversations).await?;
     let shy = who_hides_reading(app, marks.iter().map(|((user, _), _)| user.0)).await?;
     let mut by_conversation: HashMap<ConversationId, Vec<Mark>> = HashMap::new();
     for ((user_id, conversation), mark) in marks {
-        let is_small = sizes.get(&conversation.0).is_some_and(|size| *size <= MAX_SHOWN);
+        let is_small = sizes.get(conversation).is_some_and(|size| *size <= MAX_SHOWN);
         let audience = match (is_small, shy.contains(&user_id.0)) {
             (false, _) => Audience::Oneself,
             (true, true) => Audience::WithoutRead,

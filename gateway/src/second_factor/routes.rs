@@ -3,16 +3,16 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use sealpost_schema::entities::{totp, user};
-use sealpost_schema::{Problem, ProblemKind, UserId};
+use sealpost_schema::entities::totp;
+use sealpost_schema::{Problem, ProblemKind};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::recovery::{self, RecoveryCodesResponse};
 use super::{codes, store, waiting};
-use crate::audit::{self, AuditEntry, AuditEvent, SignInMethod};
-use crate::auth::{Principal, ProofRequest, SignIn, SignInResponse, complete_with_second_factor, prove};
+use crate::audit::{self, AuditEntry, AuditEvent};
+use crate::auth::{Principal, ProofRequest, SignInResponse, load_account, prove};
 use crate::caller::Caller;
 use crate::problem::{ApiError, ApiResult, Body};
 use crate::state::App;
@@ -101,7 +101,7 @@ pub async fn confirm_totp(
     caller: Caller,
     Body(request): Body<ConfirmTotpRequest>,
 ) -> ApiResult<Json<RecoveryCodesResponse>> {
-    let user = load_user(&app, principal.user_id).await?;
+    let user = load_account(&app, principal.user_id).await?;
     let row = store::load(&app.db, principal.user_id).await?.filter(|row| row.confirmed_at.is_none());
     let row = row.ok_or_else(nothing_to_confirm)?;
     // A recovery code proves nothing about the app.
@@ -194,25 +194,8 @@ pub async fn complete(
     caller: Caller,
     Body(request): Body<SecondFactorRequest>,
 ) -> ApiResult<Json<SignInResponse>> {
-    let (waits, user) = waiting::find(&app, request.challenge.expose_secret()).await?;
-    let user_id = UserId(user.id);
-    let row = store::load(&app.db, user_id).await?.filter(|row| row.confirmed_at.is_some());
-    let method = SignInMethod::parse(&waits.method).ok_or_else(waiting::refused)?;
-    if let Err(error) = store::consume(&app, &user, row.as_ref(), request.code.expose_secret()).await {
-        let entry = AuditEntry::to(Some(user_id), AuditEvent::SecondFactorFailed { method });
-        let recorded = audit::record(&app.db, app.clock.now(), &caller, entry).await;
-        recorded.map_err(|error| ApiError::store(&error))?;
-        return Err(error);
-    }
-    if !waiting::take(&app.db, &waits).await.map_err(|error| ApiError::store(&error))? {
-        return Err(waiting::refused());
-    }
-    let sign_in = SignIn { method, device: waiting::device(&waits), caller: &caller };
-    complete_with_second_factor(&app, user, sign_in).await.map(Json)
-}
-
-async fn load_user(app: &App, id: UserId) -> ApiResult<user::Model> {
-    let user = user::Entity::active_by_id(id.0).one(&app.db).await;
-    let user = user.map_err(|error| ApiError::store(&error))?;
-    user.ok_or_else(|| ApiError::new(ProblemKind::Unauthenticated, "This account is gone or disabled."))
+    let waiting = waiting::find(&app, request.challenge.expose_secret()).await?;
+    let row = store::load(&app.db, waiting.user_id()).await?.filter(|row| row.confirmed_at.is_some());
+    let checked = store::consume(&app, &waiting.user, row.as_ref(), request.code.expose_secret()).await;
+    waiting.finish(&app, checked, &caller).await.map(Json)
 }

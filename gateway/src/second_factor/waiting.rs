@@ -12,7 +12,9 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use super::store::Factors;
-use crate::auth::{Device, DeviceKind, SignIn};
+use crate::audit::{self, AuditEntry, AuditEvent, SignInMethod};
+use crate::auth::{Device, DeviceKind, SignIn, SignInResponse, complete_with_second_factor};
+use crate::caller::Caller;
 use crate::problem::{ApiError, ApiResult};
 use crate::state::App;
 
@@ -84,8 +86,15 @@ pub async fn wait(
     Ok(SecondFactorRequired { challenge, methods, expires_in: LIFETIME.as_secs() })
 }
 
-/// What waits under this challenge, and the account, if its password is still the one that was checked.
-pub async fn find(app: &App, challenge: &str) -> ApiResult<(waiting_sign_in::Model, user::Model)> {
+/// A sign-in that waits for its second factor.
+pub struct Waiting {
+    row: waiting_sign_in::Model,
+    pub user: user::Model,
+    method: SignInMethod,
+}
+
+/// What waits under this challenge, if the account's password is still the one that was checked.
+pub async fn find(app: &App, challenge: &str) -> ApiResult<Waiting> {
     let row = waiting_sign_in::Entity::good(hash(challenge), app.clock.now().millis()).one(&app.db).await;
     let row = row.map_err(|error| ApiError::store(&error))?.ok_or_else(refused)?;
     let user = user::Entity::active()
@@ -94,19 +103,41 @@ pub async fn find(app: &App, challenge: &str) -> ApiResult<(waiting_sign_in::Mod
         .one(&app.db)
         .await;
     let user = user.map_err(|error| ApiError::store(&error))?.ok_or_else(refused)?;
-    Ok((row, user))
+    let method = SignInMethod::parse(&row.method).ok_or_else(refused)?;
+    Ok(Waiting { row, user, method })
+}
+
+impl Waiting {
+    pub fn user_id(&self) -> UserId {
+        UserId(self.user.id)
+    }
+
+    /// The second step. `checked`: whether what was shown is good; if not, that is recorded and the challenge stays.
+    pub async fn finish(self, app: &App, checked: ApiResult<()>, caller: &Caller) -> ApiResult<SignInResponse> {
+        let Self { row, user, method } = self;
+        if let Err(error) = checked {
+            let entry = AuditEntry::to(Some(UserId(user.id)), AuditEvent::SecondFactorFailed { method });
+            let recorded = audit::record(&app.db, app.clock.now(), caller, entry).await;
+            recorded.map_err(|error| ApiError::store(&error))?;
+            return Err(error);
+        }
+        if !take(&app.db, &row).await.map_err(|error| ApiError::store(&error))? {
+            return Err(refused());
+        }
+        complete_with_second_factor(app, user, SignIn { method, device: device(&row), caller }).await
+    }
 }
 
 /// Of any number of calls at once one gets true.
-pub async fn take(db: &impl ConnectionTrait, row: &waiting_sign_in::Model) -> Result<bool, DbErr> {
+async fn take(db: &impl ConnectionTrait, row: &waiting_sign_in::Model) -> Result<bool, DbErr> {
     let own = waiting_sign_in::Entity::delete_many().filter(waiting_sign_in::Column::Hash.eq(row.hash.clone()));
     own.exec(db).await.map(|deleted| deleted.rows_affected == 1)
 }
 
-pub fn device(row: &waiting_sign_in::Model) -> Device {
+fn device(row: &waiting_sign_in::Model) -> Device {
     Device { name: row.device_name.clone(), kind: DeviceKind::parse(&row.device_kind) }
 }
 
-pub fn refused() -> ApiError {
+fn refused() -> ApiError {
     ApiError::new(ProblemKind::WrongCode, "The challenge is not good any more. Begin again at POST /api/auth/signin.")
 }
