@@ -197,6 +197,10 @@ mod tests {
             created_at: timestamp(),
             text: Some(text.to_owned()),
             unreadable: false,
+            reply_to: None,
+            thread_id: None,
+            mentions: Vec::new(),
+            mentions_all: false,
         }
     }
 

@@ -16,7 +16,7 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use crate::state::App;
 use crate::{
-    admin, auth, conversations, mail, messages, oidc, passkeys, presence, profiles, receipts, second_factor,
+    admin, auth, conversations, drafts, mail, messages, oidc, passkeys, presence, profiles, receipts, second_factor,
     service_accounts, users,
 };
 
@@ -33,7 +33,7 @@ use crate::{
         (name = "auth", description = "Sign up, sign in, sessions"),
         (name = "users", description = "Find people, and your own profile"),
         (name = "conversations", description = "Conversations and their participants"),
-        (name = "messages", description = "Send, read, edit, delete, react, pin"),
+        (name = "messages", description = "Send, read, edit, delete, react, pin; threads, mentions, drafts"),
         (name = "service accounts", description = "Accounts of programs, and their API tokens"),
         (name = "admin", description = "For those who administer this server"),
     )
@@ -74,6 +74,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .merge(messages::router())
         .merge(receipts::router())
         .merge(presence::router())
+        .merge(drafts::router())
         .merge(admin::router())
         .merge(service_accounts::router());
     OpenApiRouter::with_openapi(Document::openapi()).nest("/api", api).routes(routes!(auth::get_jwks))

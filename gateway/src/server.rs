@@ -39,7 +39,7 @@ use crate::problem::respond;
 use crate::profiles::AvatarWork;
 use crate::receipts::{Marks, write as write_receipts};
 use crate::state::{App, AppParts};
-use crate::{openapi, operations};
+use crate::{drafts, openapi, operations};
 
 /// The text of `/metrics`.
 pub type MetricsText = Arc<dyn Fn() -> String + Send + Sync>;
@@ -370,6 +370,7 @@ async fn listen(app: &App, mut stored: LiveSubscription, mut control: LiveSubscr
                     join(app, app.connections.of_user(user_id), conversation_id, seq);
                 }
                 Ok(ControlNotice::SessionsEnded { session_ids }) => end_here(app, &session_ids),
+                Ok(ControlNotice::Draft(notice)) => drafts::tell(app, notice),
                 Err(error) => tracing::error!(%error, "an unreadable notice was dropped"),
             },
             None => return,

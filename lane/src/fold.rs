@@ -50,6 +50,9 @@ impl Fold {
             return Ok(());
         }
         let role = self.roles.get(&draft.sender_id).filter(|_| !self.deleted).ok_or(LaneError::NotFound)?;
+        if draft.body.mentions_all() && !self.rights.allow(*role, Action::MentionAll) {
+            return Err(LaneError::Forbidden);
+        }
         let allowed = match draft.rule {
             Rule::Post => self.rights.allow(*role, Action::Post),
             Rule::EditMessageOf(author) => {

@@ -86,6 +86,7 @@ mod tests {
             body: EventBody::MessagePosted {
                 client_message_id: ClientMessageId::try_from(client.to_owned()).unwrap(),
                 sealed: String::new(),
+                links: None,
             },
         }
     }

@@ -13,6 +13,8 @@ mod m20261121_000032_second_factor;
 mod m20261121_000033_passkeys;
 mod m20261121_000034_identities;
 mod m20261121_000050_changes;
+mod m20261121_000051_links;
+mod m20261121_000053_drafts;
 mod m20261121_000060_rights;
 mod m20261121_000070_receipts;
 
@@ -35,6 +37,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000033_passkeys::Migration),
             Box::new(m20261121_000034_identities::Migration),
             Box::new(m20261121_000050_changes::Migration),
+            Box::new(m20261121_000051_links::Migration),
+            Box::new(m20261121_000053_drafts::Migration),
             Box::new(m20261121_000060_rights::Migration),
             Box::new(m20261121_000070_receipts::Migration),
         ]

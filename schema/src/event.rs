@@ -32,6 +32,22 @@ pub struct NamedRole {
     pub role: Role,
 }
 
+/// What a message has beside its text. Ids only: who stores it reads this.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageLinks {
+    /// The message that it answers and quotes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<MessageId>,
+    /// The first message of the thread that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread_id: Option<MessageId>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mentions: Vec<UserId>,
+    /// Everybody in the conversation.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mentions_all: bool,
+}
+
 /// What happened. New kinds may be added; the names and fields of the old ones stay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -45,6 +61,9 @@ pub enum EventBody {
         client_message_id: ClientMessageId,
         /// Envelope of the text (see the `sealing` crate).
         sealed: String,
+        /// `None` for a message and nothing else, as nearly all are.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        links: Option<Box<MessageLinks>>,
     },
     /// Another text for a message. Of several the one with the highest seq counts, in whatever order they are read.
     MessageEdited {
@@ -52,6 +71,11 @@ pub enum EventBody {
         message_seq: Seq,
         /// Envelope of the new text, bound to this event's id and sender.
         sealed: String,
+        /// Whom the new text mentions.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        mentions: Vec<UserId>,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        mentions_all: bool,
     },
     /// Destroys the content of a message, of its edits and of its reactions.
     MessageDeleted {
@@ -136,6 +160,23 @@ impl EventBody {
             | Self::MessagePinned { message_id, .. }
             | Self::MessageUnpinned { message_id, .. } => Some(*message_id),
             _ => None,
+        }
+    }
+
+    /// The first message of the thread that this message belongs to.
+    pub fn thread(&self) -> Option<MessageId> {
+        match self {
+            Self::MessagePosted { links: Some(links), .. } => links.thread_id,
+            _ => None,
+        }
+    }
+
+    /// Whether this calls everybody in the conversation.
+    pub fn mentions_all(&self) -> bool {
+        match self {
+            Self::MessagePosted { links: Some(links), .. } => links.mentions_all,
+            Self::MessageEdited { mentions_all, .. } => *mentions_all,
+            _ => false,
         }
     }
 

@@ -52,6 +52,17 @@ pub enum ClientFrame {
         /// This is a repeat of a send whose answer never came. Always set it on a repeat: it makes the server look further back.
         #[serde(default)]
         retry: bool,
+        /// The message that this one answers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reply_to: Option<MessageId>,
+        /// The first message of the thread that this one belongs to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        thread_id: Option<MessageId>,
+    },
+    /// Keeps a draft, or with `null` none. Answered only by `error`; the user's other connections get `draft`.
+    Draft {
+        conversation_id: ConversationId,
+        text: Option<String>,
     },
     /// On a connection opened with `/ws?resume=true`: the first frame. Sends what was missed, then live events.
     Resume {
@@ -191,6 +202,12 @@ pub enum ServerFrame {
         /// The store has committed it. False: it is accepted, and will be.
         stored: bool,
     },
+    /// The user has written this on another device; `null`: dropped it there.
+    Draft {
+        conversation_id: ConversationId,
+        text: Option<String>,
+        updated_at: Timestamp,
+    },
     /// All that was missed has been sent; live events follow.
     Resumed {
         conversations: u64,
@@ -261,6 +278,16 @@ pub enum ServerFrame {
         text: Option<String>,
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         unreadable: bool,
+        /// The message that it answers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reply_to: Option<MessageId>,
+        /// The first message of its thread.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        thread_id: Option<MessageId>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        mentions: Vec<UserId>,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        mentions_all: bool,
     },
     /// Event: a message has another text. `text` is `null` if the message was deleted since, or the edit cannot be opened.
     MessageEdited {
@@ -276,6 +303,11 @@ pub enum ServerFrame {
         text: Option<String>,
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         unreadable: bool,
+        /// Whom the new text mentions.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        mentions: Vec<UserId>,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        mentions_all: bool,
     },
     /// Event: somebody added a reaction or took one away. `emoji` is `null` if the message was deleted since.
     Reaction {

@@ -18,12 +18,12 @@ mod signal;
 
 pub use clock::{Clock, Timestamp};
 pub use event::{
-    Event, EventBody, EventRecord, NamedRole, RecordError, RecordHead, RecordOutline, chat_subject, live_subject,
-    redact,
+    Event, EventBody, EventRecord, MessageLinks, NamedRole, RecordError, RecordHead, RecordOutline, chat_subject,
+    live_subject, redact,
 };
 pub use frames::{AckLevel, ClientFrame, CloseCode, ConversationHead, Cursor, ServerFrame, UserPresence};
 pub use ids::{ClientMessageId, ConversationId, EventId, IdError, MessageId, ReactionHash, Seq, SessionId, UserId};
-pub use notice::{ControlNotice, StoredNotice, StoredRange, VoidedEvent};
+pub use notice::{ControlNotice, DraftNotice, StoredNotice, StoredRange, VoidedEvent};
 pub use problem::{Problem, ProblemKind};
 pub use rights::{Action, LeastRole, Rights, RightsChange};
 pub use role::{ConversationKind, Role};

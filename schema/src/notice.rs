@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ConversationId, EventId, MessageId, Seq, SessionId, UserId};
+use crate::{ConversationId, EventId, MessageId, Seq, SessionId, Timestamp, UserId};
 
 /// From a persistence worker, after a commit. Subject [`StoredNotice::SUBJECT`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,8 +58,23 @@ impl StoredNotice {
 pub enum ControlNotice {
     /// A user became a participant with this event: their connections begin to see the conversation from `seq` on.
     Joined { user_id: UserId, conversation_id: ConversationId, seq: Seq },
+    /// A user wrote a draft or dropped it: their other connections are told.
+    Draft(DraftNotice),
     /// Sessions ended: their connections are closed and their access tokens are refused.
     SessionsEnded { session_ids: Vec<SessionId> },
+}
+
+/// See [`ControlNotice::Draft`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DraftNotice {
+    pub user_id: UserId,
+    /// Where it was written: not told.
+    pub session_id: SessionId,
+    pub conversation_id: ConversationId,
+    pub draft_id: uuid::Uuid,
+    /// Envelope of the text, bound to `draft_id` and the user; `None`: dropped.
+    pub sealed: Option<String>,
+    pub updated_at: Timestamp,
 }
 
 impl ControlNotice {

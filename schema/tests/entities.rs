@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, EntityTrait, Schema, Statement};
 use sealpost_schema::entities::{
-    api_token, audit, avatar, code_failure, conversation, conversation_key, event, identity, invitation, mail_token,
-    oidc_sign_in, outbox, participant, passkey, passkey_ceremony, reaction, recovery_code, session, totp, user,
-    waiting_sign_in,
+    api_token, audit, avatar, code_failure, conversation, conversation_key, draft, event, identity, invitation,
+    mail_token, mention, oidc_sign_in, outbox, participant, passkey, passkey_ceremony, reaction, recovery_code,
+    session, thread, thread_follower, totp, user, waiting_sign_in,
 };
 
 /// One line for each column.
@@ -44,6 +44,10 @@ async fn create_from_entities(db: &DatabaseConnection) {
     create(db, conversation_key::Entity).await;
     create(db, participant::Entity).await;
     create(db, event::Entity).await;
+    create(db, draft::Entity).await;
+    create(db, mention::Entity).await;
+    create(db, thread::Entity).await;
+    create(db, thread_follower::Entity).await;
     create(db, outbox::Entity).await;
     create(db, audit::Entity).await;
     create(db, api_token::Entity).await;

@@ -9,6 +9,7 @@ const V1: &str = include_str!("golden/record.v1.json");
 /// Kinds that came after the first record was written down.
 const LATER: [(&str, &str); 1] = [(include_str!("golden/settings.v1.json"), "settings_changed")];
 /// Changes of messages.
+const LINKS: &str = include_str!("golden/record.v1.links.json");
 const CHANGES: &str = include_str!("golden/record.v1.changes.json");
 
 #[test]
@@ -47,6 +48,14 @@ fn changes_of_messages_are_read_and_written_to_the_letter() {
     let kinds: Vec<_> = record.events.iter().map(|event| event.body.kind()).collect();
     assert_eq!(kinds, ["message_edited", "reaction_added", "reaction_removed", "message_pinned", "message_unpinned"]);
     assert!(record.events.iter().all(|event| event.body.target().is_some()));
+}
+
+#[test]
+fn links_of_messages_are_read_and_written_to_the_letter() {
+    let record = EventRecord::decode(LINKS.trim_end().as_bytes()).unwrap();
+    assert_eq!(String::from_utf8(record.encode()).unwrap(), LINKS.trim_end());
+    assert!(record.events.iter().all(|event| event.body.mentions_all()));
+    assert!(record.events[0].body.thread().is_some());
 }
 
 #[test]

@@ -11,8 +11,9 @@ use serde::de::DeserializeOwned;
 
 const PAGE: &str = include_str!("../../docs/protocol.md");
 
-const ALL_OF_CLIENTS: [&str; 14] = [
+const ALL_OF_CLIENTS: [&str; 15] = [
     "authenticate",
+    "draft",
     "message",
     "message_delete",
     "message_delivered",
@@ -56,6 +57,7 @@ fn every_frame_has_an_example_that_is_right_to_the_letter() {
         "conversation_changed",
         "conversation_created",
         "conversation_deleted",
+        "draft",
         "error",
         "gap",
         "message",

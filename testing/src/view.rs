@@ -27,7 +27,7 @@ impl View {
         let kind = frame["type"].as_str().unwrap_or_else(|| panic!("a frame without type: {frame}"));
         let Some(conversation) = frame["conversation_id"].as_str().map(str::to_owned) else { return };
         match kind {
-            "message_ack" | "change_ack" | "stored" | "receipt" | "typing_start" | "typing_stop"
+            "message_ack" | "change_ack" | "draft" | "stored" | "receipt" | "typing_start" | "typing_stop"
             | "presence_update" => {}
             "gap" => {
                 let seen = self.cursor.get(&conversation).copied().unwrap_or(0);

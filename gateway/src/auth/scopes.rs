@@ -76,16 +76,22 @@ impl Grant {
         let segments: Vec<_> = path.strip_prefix('/').unwrap_or_default().split('/').collect();
         let (scope, conversation) = match (method.as_str(), segments.as_slice()) {
             ("GET" | "HEAD", ["auth", "me"] | ["users" | "conversations"] | ["users", _]) => (Scope::Read, None),
-            ("GET" | "HEAD", ["messages", _] | ["messages", _, "edits" | "reactions" | "receipts"]) => {
-                (Scope::Read, Some(None))
-            }
+            ("PUT", ["messages", _, "thread"])
+            | (
+                "GET" | "HEAD",
+                ["mentions" | "drafts"]
+                | ["messages", _]
+                | ["messages", _, "edits" | "reactions" | "receipts" | "thread"],
+            ) => (Scope::Read, Some(None)),
             ("PUT" | "DELETE", ["messages", _] | ["messages", _, "pin"])
             | ("POST", ["messages", _, "reactions"])
             | ("DELETE", ["messages", _, "reactions", _]) => (Scope::Send, Some(None)),
             ("GET" | "HEAD", ["conversations", id, ..]) | ("PUT", ["conversations", id, "read"]) => {
                 (Scope::Read, Some(id.parse().ok()))
             }
-            ("POST", ["conversations", id, "messages"]) => (Scope::Send, Some(id.parse().ok())),
+            ("POST", ["conversations", id, "messages"]) | ("PUT" | "DELETE", ["conversations", id, "draft"]) => {
+                (Scope::Send, Some(id.parse().ok()))
+            }
             ("POST", ["conversations"]) => (Scope::Manage, Some(None)),
             (_, ["conversations", id, ..]) => (Scope::Manage, Some(id.parse().ok())),
             _ => {
@@ -148,6 +154,12 @@ mod tests {
             (&delete, "/api/messages/x".to_owned(), Scope::Send),
             (&put, "/api/messages/x".to_owned(), Scope::Send),
             (&get, "/api/messages/x/edits".to_owned(), Scope::Read),
+            (&get, "/api/messages/x/thread".to_owned(), Scope::Read),
+            (&put, "/api/messages/x/thread".to_owned(), Scope::Read),
+            (&get, "/api/mentions".to_owned(), Scope::Read),
+            (&get, "/api/drafts".to_owned(), Scope::Read),
+            (&put, format!("/api/conversations/{id}/draft"), Scope::Send),
+            (&get, format!("/api/conversations/{id}/threads"), Scope::Read),
             (&get, "/api/messages/x/reactions".to_owned(), Scope::Read),
             (&post, "/api/messages/x/reactions".to_owned(), Scope::Send),
             (&delete, "/api/messages/x/reactions/y".to_owned(), Scope::Send),

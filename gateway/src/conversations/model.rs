@@ -8,7 +8,7 @@ use sea_orm::{
     ColumnTrait as _, Condition, ConnectionTrait, DbErr, EntityTrait as _, FromQueryResult, QueryFilter as _,
     QuerySelect as _,
 };
-use sealpost_schema::entities::{conversation, event, participant};
+use sealpost_schema::entities::{conversation, event, mention, participant};
 use sealpost_schema::{ConversationId, ConversationKind, EventId, RightsChange, Role, Seq, Timestamp, UserId};
 use serde::Serialize;
 
@@ -38,6 +38,8 @@ pub struct ConversationResponse {
     pub read_seq: Seq,
     /// Messages of others after `read_seq`; counted up to 1000.
     pub unread_count: u64,
+    /// Messages of others after `read_seq` that mention the caller; counted up to 1000.
+    pub mention_count: u64,
     pub last_message: Option<MessageResponse>,
     /// Where one conversation was asked for, or changed.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -101,6 +103,7 @@ struct Row {
     head_seq: Option<i64>,
     last_message_seq: Option<i64>,
     unread: i64,
+    mentioned: i64,
 }
 
 /// Events of the outer query's conversation.
@@ -135,6 +138,18 @@ fn select(user: UserId, only: Option<ConversationId>, limit: u64) -> SelectState
         .to_owned();
     let unread =
         Query::select().expr(Expr::cust("COUNT(*)")).from_subquery(unread, Alias::new("unread_messages")).to_owned();
+    let mentioned = Query::select()
+        .distinct()
+        .column((mention::Entity, mention::Column::MessageId))
+        .from(mention::Entity)
+        .and_where(Expr::col((mention::Entity, mention::Column::ConversationId)).equals((conversation::Entity, C::Id)))
+        .and_where(Expr::col((mention::Entity, mention::Column::UserId)).is_in([user.0, Uuid::nil()]))
+        .and_where(Expr::col((mention::Entity, mention::Column::SenderId)).ne(user.0))
+        .and_where(Expr::col((mention::Entity, mention::Column::Seq)).gt(Expr::col((participant::Entity, P::ReadSeq))))
+        .limit(MAX_UNREAD)
+        .to_owned();
+    let mentioned =
+        Query::select().expr(Expr::cust("COUNT(*)")).from_subquery(mentioned, Alias::new("mentions_of_me")).to_owned();
     let mut select = Query::select();
     let columns = [
         C::Id,
@@ -156,6 +171,7 @@ fn select(user: UserId, only: Option<ConversationId>, limit: u64) -> SelectState
         .expr_as(Expr::SubQuery(None, Box::new(newest(own_events()).into())), "head_seq")
         .expr_as(Expr::SubQuery(None, Box::new(newest(messages).into())), "last_message_seq")
         .expr_as(Expr::SubQuery(None, Box::new(unread.into())), "unread")
+        .expr_as(Expr::SubQuery(None, Box::new(mentioned.into())), "mentioned")
         .from(conversation::Entity)
         .inner_join(
             participant::Entity,
@@ -249,6 +265,7 @@ async fn show(
         head_seq: Seq::from_db(row.head_seq.unwrap_or(0)),
         read_seq: Seq::from_db(row.read_seq),
         unread_count: u64::try_from(row.unread).unwrap_or(0),
+        mention_count: u64::try_from(row.mentioned).unwrap_or(0),
         last_message,
         settings,
     })

@@ -9,6 +9,7 @@ use sealpost_schema::{
 
 use super::Connection;
 use crate::auth::{Principal, Scope, authenticate};
+use crate::drafts;
 use crate::messages::{self, Current, Outgoing};
 use crate::presence;
 use crate::problem::{ApiError, ApiResult};
@@ -33,7 +34,7 @@ struct Names {
 }
 
 /// As [`ClientFrame`] knows them.
-const CLIENT_FRAMES: [&str; 14] = [
+const CLIENT_FRAMES: [&str; 15] = [
     "authenticate",
     "ping",
     "message",
@@ -43,6 +44,7 @@ const CLIENT_FRAMES: [&str; 14] = [
     "message_delete",
     "reaction",
     "message_pin",
+    "draft",
     "message_delivered",
     "watch",
     "typing_start",
@@ -110,11 +112,15 @@ fn parse_message(text: &str) -> Option<ClientFrame> {
         ack: AckLevel,
         #[serde(default)]
         retry: bool,
+        #[serde(default)]
+        reply_to: Option<MessageId>,
+        #[serde(default)]
+        thread_id: Option<MessageId>,
     }
 
     let message = text.starts_with(r#"{"type":"message","#).then(|| serde_json::from_str(text).ok())??;
-    let Message { conversation_id, client_message_id, text, ack, retry, .. } = message;
-    Some(ClientFrame::Message { conversation_id, client_message_id, text, ack, retry })
+    let Message { conversation_id, client_message_id, text, ack, retry, reply_to, thread_id, .. } = message;
+    Some(ClientFrame::Message { conversation_id, client_message_id, text, ack, retry, reply_to, thread_id })
 }
 
 /// Does what a frame asks for. Answers go into the connection's queue.
@@ -163,8 +169,18 @@ pub async fn handle(app: App, connection: Arc<Connection>, frame: ClientFrame) -
             let what = Change::Pin { add: !remove };
             change(&app, &connection, conversation_id, message_id, client_operation_id, what).await;
         }
-        ClientFrame::Message { conversation_id, client_message_id, text, ack, retry } => {
-            let outgoing = Outgoing { conversation_id, client_message_id, text, retry };
+        ClientFrame::Draft { conversation_id, text } => {
+            let (user, session) = (connection.user_id, connection.session_id);
+            let put = match connection.check(Scope::Send, conversation_id) {
+                Ok(()) => drafts::put(&app, user, session, conversation_id, text).await.map(|_| ()),
+                Err(error) => Err(error),
+            };
+            if let Err(ApiError(problem)) = put {
+                connection.send(&ServerFrame::Error { problem, client_message_id: None, client_operation_id: None });
+            }
+        }
+        ClientFrame::Message { conversation_id, client_message_id, text, ack, retry, reply_to, thread_id } => {
+            let outgoing = Outgoing { conversation_id, client_message_id, text, reply_to, thread_id, retry };
             send(&app, &connection, outgoing, ack).await;
         }
     }

@@ -17,6 +17,7 @@ pub fn render(event: &Event, keys: &ConversationKeys) -> Option<ServerFrame> {
 }
 
 /// The frame of an event whose envelope was opened with this result.
+#[expect(clippy::too_many_lines, reason = "one arm for each kind of event")]
 pub fn frame(event: &Event, opened: Option<Result<String, KeyError>>) -> ServerFrame {
     let unreadable = matches!(opened, Some(Err(_)));
     if let Some(Err(error)) = &opened {
@@ -36,7 +37,7 @@ pub fn frame(event: &Event, opened: Option<Result<String, KeyError>>) -> ServerF
             conversation_kind: *conversation_kind,
             participants: participants.clone(),
         },
-        EventBody::MessagePosted { client_message_id, .. } => ServerFrame::Message {
+        EventBody::MessagePosted { client_message_id, links, .. } => ServerFrame::Message {
             conversation_id,
             seq,
             message_id: MessageId::from(event_id),
@@ -45,8 +46,12 @@ pub fn frame(event: &Event, opened: Option<Result<String, KeyError>>) -> ServerF
             created_at,
             text,
             unreadable,
+            reply_to: links.as_ref().and_then(|links| links.reply_to),
+            thread_id: links.as_ref().and_then(|links| links.thread_id),
+            mentions: links.as_ref().map(|links| links.mentions.clone()).unwrap_or_default(),
+            mentions_all: event.body.mentions_all(),
         },
-        EventBody::MessageEdited { message_id, message_seq, .. } => ServerFrame::MessageEdited {
+        EventBody::MessageEdited { message_id, message_seq, mentions, .. } => ServerFrame::MessageEdited {
             conversation_id,
             seq,
             event_id,
@@ -56,6 +61,8 @@ pub fn frame(event: &Event, opened: Option<Result<String, KeyError>>) -> ServerF
             message_seq: *message_seq,
             text,
             unreadable,
+            mentions: mentions.clone(),
+            mentions_all: event.body.mentions_all(),
         },
         EventBody::ReactionAdded { message_id, message_seq, .. }
         | EventBody::ReactionRemoved { message_id, message_seq, .. } => ServerFrame::Reaction {

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::change::{Decision, draft, submit};
 use super::current::Current;
+use super::links;
 use super::model::ChangeResponse;
 use super::submit::{check_text, key_error};
 use crate::auth::Principal;
@@ -62,10 +63,12 @@ pub async fn edit(app: &App, user: UserId, current: &Current, text: String) -> A
     if before.as_ref() == Some(&text) {
         return Ok(Decision::Nothing(Some(seq)));
     }
+    let (mentions, mentions_all) = links::mentions(app, user, current.conversation_id(), &text).await?;
     let key = app.keys.newest(current.conversation_id()).await.map_err(key_error)?;
     let id = EventId::new();
     let sealed = app.keys.seal(&key, id, user, &text).map_err(|error| ApiError::internal(&error))?;
     app.keys.remember(id, current.id(), text);
-    let body = EventBody::MessageEdited { message_id: current.id(), message_seq: current.seq(), sealed };
+    let (message_id, message_seq) = (current.id(), current.seq());
+    let body = EventBody::MessageEdited { message_id, message_seq, sealed, mentions, mentions_all };
     Ok(Decision::Append(draft(app, user, id, body, Rule::EditMessageOf(current.author()))))
 }

@@ -1,4 +1,4 @@
-//! Messages: sending, reading, editing, deleting, reacting, pinning.
+//! Messages: sending, reading, editing, deleting, reacting, pinning, threads, mentions.
 //!
 //! A change of a message is an event like the message itself: numbered, sealed, sent to everybody. What changes a message starts from
 //! [`current`], decides in its own file, and goes through [`change`]; what shows messages goes through [`show`].
@@ -10,7 +10,9 @@ mod edit;
 mod edits;
 mod emoji;
 mod get;
+mod links;
 mod list;
+mod mentions;
 mod model;
 mod pin;
 mod react;
@@ -18,6 +20,8 @@ mod reactions;
 mod send;
 mod show;
 mod submit;
+mod thread_state;
+mod threads;
 
 pub use change::submit as submit_change;
 pub use current::Current;
@@ -28,7 +32,7 @@ pub use model::MessageResponse;
 pub use pin::pin;
 pub use react::react;
 pub use show::{Found, show};
-pub use submit::{Outgoing, check_same, submit};
+pub use submit::{Outgoing, check_same, check_text, key_error, submit};
 
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -45,4 +49,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(react::remove_reaction))
         .routes(routes!(pin::pin_message, pin::unpin_message))
         .routes(routes!(pin::list_pins))
+        .routes(routes!(mentions::list_mentions))
+        .routes(routes!(threads::list_threads))
+        .routes(routes!(threads::get_thread, threads::put_thread))
 }

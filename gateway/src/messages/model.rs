@@ -3,7 +3,10 @@
 use sealpost_schema::{ClientMessageId, ConversationId, MessageId, Seq, Timestamp, UserId};
 use serde::Serialize;
 
+use super::thread_state::ThreadResponse;
+
 /// A message. `text` is `null` if it was deleted, or cannot be opened any more (then `unreadable` is true).
+#[expect(clippy::struct_excessive_bools, reason = "fields of the API, each left out where it is false")]
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct MessageResponse {
     pub id: MessageId,
@@ -27,6 +30,30 @@ pub struct MessageResponse {
     /// Those first that came first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reactions: Vec<ReactionResponse>,
+    /// The message that it answers, as it is now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<QuoteResponse>,
+    /// The first message of its thread.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thread_id: Option<MessageId>,
+    /// Of the first message of a thread.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thread: Option<ThreadResponse>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mentions: Vec<UserId>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub mentions_all: bool,
+}
+
+/// The start of a message that another one answers.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct QuoteResponse {
+    pub message_id: MessageId,
+    pub seq: Seq,
+    pub sender_id: UserId,
+    /// The first 200 characters of the text that it has now; `null` if it was deleted or cannot be opened.
+    pub text: Option<String>,
+    pub deleted: bool,
 }
 
 /// How many have reacted with an emoji.

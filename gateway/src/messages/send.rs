@@ -27,6 +27,10 @@ pub struct SendMessageRequest {
     /// This repeats a send whose answer never came.
     #[serde(default)]
     pub retry: bool,
+    /// The message that this one answers; histories quote it.
+    pub reply_to: Option<MessageId>,
+    /// The first message of the thread that this one belongs to.
+    pub thread_id: Option<MessageId>,
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
@@ -44,6 +48,8 @@ pub struct SendMessageResponse {
 }
 
 /// Send a message
+///
+/// `@name` mentions a participant; `@all` everybody, for those who have the right `mention_all`.
 #[utoipa::path(
     post, path = "/conversations/{conversation_id}/messages", tag = "messages", security(("bearer" = [])),
     params(("conversation_id" = ConversationId, Path)),
@@ -68,8 +74,8 @@ pub async fn send_message(
     Path(conversation_id): Path<ConversationId>,
     Body(request): Body<SendMessageRequest>,
 ) -> ApiResult<(StatusCode, Json<SendMessageResponse>)> {
-    let SendMessageRequest { client_message_id, text, ack, retry } = request;
-    let outgoing = Outgoing { conversation_id, client_message_id, text, retry };
+    let SendMessageRequest { client_message_id, text, ack, retry, reply_to, thread_id } = request;
+    let outgoing = Outgoing { conversation_id, client_message_id, text, reply_to, thread_id, retry };
     let (waiter, receiver) = waiter(ack);
     submit(&app, principal.user_id, outgoing.clone(), waiter).await?;
     let (appended, stored) =

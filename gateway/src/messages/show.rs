@@ -1,5 +1,5 @@
-//! Messages as the API shows them: the newest text, reactions, and whether they are pinned. For a page of any length one query for the
-//! edits among them and one for reactions, and none where there are none.
+//! Messages as the API shows them: the newest text, what they answer, reactions, threads, pins. For a page of any length one query each for what
+//! is quoted, edits, reactions and threads, and none where there are none.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,13 +9,20 @@ use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, JoinType, Order, Query};
 use sea_orm::{ColumnTrait as _, Condition, EntityTrait as _, FromQueryResult, QueryFilter as _};
 use sealpost_schema::entities::event::Marks;
 use sealpost_schema::entities::{event, reaction};
-use sealpost_schema::{ClientMessageId, ConversationId, Event, EventId, Seq, Timestamp, UserId};
+use sealpost_schema::{
+    ClientMessageId, ConversationId, Event, EventBody, EventId, MessageLinks, Seq, Timestamp, UserId,
+};
 
 use super::current::Current;
-use super::model::{MessageResponse, ReactionResponse};
+use super::links;
+use super::model::{MessageResponse, QuoteResponse, ReactionResponse};
+use super::thread_state::states;
 use crate::keys::KeyError;
 use crate::problem::{ApiError, ApiResult};
 use crate::state::App;
+
+/// So much of a message is quoted.
+const QUOTED_CHARS: usize = 200;
 
 /// A message to be shown.
 pub struct Found {
@@ -41,7 +48,10 @@ impl From<Current> for Found {
 
 /// All of them, in their order.
 pub async fn show(app: &App, user: UserId, found: Vec<Found>) -> ApiResult<Vec<MessageResponse>> {
-    let edits = edits_of(app, &found).await?;
+    let quoted = quotes_in(app, &found).await?;
+    let edits = edits_of(app, found.iter().chain(quoted.values())).await?;
+    let begun = found.iter().filter(|found| found.row.marks.unwrap_or(0) & Marks::THREAD != 0);
+    let mut threads = states(app, user, begun.map(|found| found.row.id).collect()).await?;
     let mut reactions = reactions_to(app, user, &found).await?;
     let mut shown = Vec::with_capacity(found.len());
     for Found { row, edit } in found {
@@ -49,6 +59,11 @@ pub async fn show(app: &App, user: UserId, found: Vec<Found>) -> ApiResult<Vec<M
         let edit = edit.as_ref().or(stored);
         let mut message = open(app, &row, edit.map(|edit| &**edit)).await?;
         message.reactions = reactions.remove(&row.id).unwrap_or_default();
+        message.thread = threads.remove(&row.id);
+        if let Some(answered) = links_of(&row)?.and_then(|links| links.reply_to).and_then(|id| quoted.get(&id.0)) {
+            let edit = answered.row.edited_seq.and_then(|seq| edits.get(&(answered.row.conversation_id, seq)));
+            message.reply_to = Some(quote(open(app, &answered.row, edit.map(|edit| &**edit)).await?));
+        }
         shown.push(message);
     }
     Ok(shown)
@@ -74,8 +89,14 @@ async fn open(app: &App, row: &event::Model, edit: Option<&Event>) -> ApiResult<
     if let Some(Err(error)) = &opened {
         tracing::error!(conversation = %conversation_id, seq = row.seq, %error, "a stored message cannot be opened");
     }
-    // Of a deleted message nothing is told but that it was there.
+    // Of a deleted message nothing is told but that it was there, and where.
     let edit = edit.filter(|_| row.sealed.is_some());
+    let links = links_of(row)?.unwrap_or_default();
+    let (mentions, mentions_all) = match edit.map(|edit| &edit.body) {
+        Some(EventBody::MessageEdited { mentions, mentions_all, .. }) => (mentions.clone(), *mentions_all),
+        _ if row.sealed.is_none() => (Vec::new(), false),
+        _ => (links.mentions, links.mentions_all),
+    };
     Ok(MessageResponse {
         id: id.into(),
         conversation_id,
@@ -90,13 +111,46 @@ async fn open(app: &App, row: &event::Model, edit: Option<&Event>) -> ApiResult<
         edited_at: edit.map(|edit| edit.created_at),
         pinned: row.sealed.is_some() && row.pinned_seq.is_some(),
         reactions: Vec::new(),
+        reply_to: None,
+        thread_id: links.thread_id,
+        thread: None,
+        mentions,
+        mentions_all,
     })
 }
 
+fn links_of(row: &event::Model) -> ApiResult<Option<MessageLinks>> {
+    row.links().map_err(|error| ApiError::internal(&error))
+}
+
+/// What these messages answer, by id.
+async fn quotes_in(app: &App, found: &[Found]) -> ApiResult<HashMap<Uuid, Found>> {
+    let mut wanted = Vec::new();
+    for Found { row, .. } in found.iter().filter(|found| found.row.sealed.is_some()) {
+        let answered = links_of(row)?.and_then(|links| links.reply_to);
+        wanted.extend(answered.map(|id| (row.conversation_id, id.0)));
+    }
+    let rows = links::quoted(app, wanted).await?;
+    Ok(rows.into_iter().map(|row| (row.id, Found::from(row))).collect())
+}
+
+fn quote(message: MessageResponse) -> QuoteResponse {
+    QuoteResponse {
+        message_id: message.id,
+        seq: message.seq,
+        sender_id: message.sender_id,
+        text: message.text.map(|text| text.chars().take(QUOTED_CHARS).collect()),
+        deleted: message.deleted,
+    }
+}
+
 /// The newest edits, by conversation and seq.
-async fn edits_of(app: &App, found: &[Found]) -> ApiResult<HashMap<(Uuid, i64), Arc<Event>>> {
+async fn edits_of<'a>(
+    app: &App,
+    found: impl Iterator<Item = &'a Found>,
+) -> ApiResult<HashMap<(Uuid, i64), Arc<Event>>> {
     let mut wanted: HashMap<Uuid, Vec<i64>> = HashMap::new();
-    for Found { row, .. } in found.iter().filter(|found| found.edit.is_none() && found.row.sealed.is_some()) {
+    for Found { row, .. } in found.filter(|found| found.edit.is_none() && found.row.sealed.is_some()) {
         if let Some(seq) = row.edited_seq {
             wanted.entry(row.conversation_id).or_default().push(seq);
         }

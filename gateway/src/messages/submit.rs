@@ -1,8 +1,9 @@
 //! The way of a message into its lane, for REST and WebSocket alike.
 
 use sealpost_lane::{Appended, Draft, Rule, Waiter};
-use sealpost_schema::{ClientMessageId, ConversationId, EventBody, EventId, ProblemKind, UserId};
+use sealpost_schema::{ClientMessageId, ConversationId, EventBody, EventId, MessageId, ProblemKind, UserId};
 
+use super::links;
 use crate::keys::KeyError;
 use crate::problem::{ApiError, ApiResult};
 use crate::state::App;
@@ -13,6 +14,8 @@ pub struct Outgoing {
     pub conversation_id: ConversationId,
     pub client_message_id: ClientMessageId,
     pub text: String,
+    pub reply_to: Option<MessageId>,
+    pub thread_id: Option<MessageId>,
     pub retry: bool,
 }
 
@@ -20,6 +23,8 @@ pub struct Outgoing {
 pub async fn submit(app: &App, sender: UserId, outgoing: Outgoing, waiter: Waiter) -> ApiResult<()> {
     check_text(&outgoing.text, app.config.max_text_bytes)?;
     let key = app.keys.newest(outgoing.conversation_id).await.map_err(key_error)?;
+    let Outgoing { conversation_id, reply_to, thread_id, .. } = outgoing;
+    let links = links::resolve(app, sender, conversation_id, &outgoing.text, reply_to, thread_id).await?;
     let id = EventId::new();
     let sealed = app.keys.seal(&key, id, sender, &outgoing.text).map_err(|error| ApiError::internal(&error))?;
     app.keys.remember(id, id.into(), outgoing.text);
@@ -27,7 +32,7 @@ pub async fn submit(app: &App, sender: UserId, outgoing: Outgoing, waiter: Waite
         id,
         sender_id: sender,
         created_at: app.clock.now(),
-        body: EventBody::MessagePosted { client_message_id: outgoing.client_message_id, sealed },
+        body: EventBody::MessagePosted { client_message_id: outgoing.client_message_id, sealed, links },
         rule: Rule::Post,
         retry: outgoing.retry,
     };

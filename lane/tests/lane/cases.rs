@@ -456,6 +456,8 @@ fn edit(world: &World, of: &Event) -> Draft {
         message_id,
         message_seq: of.seq,
         sealed: "sealed edit".to_owned(),
+        mentions: Vec::new(),
+        mentions_all: false,
     })
 }
 

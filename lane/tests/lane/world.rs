@@ -125,6 +125,7 @@ impl World {
             body: EventBody::MessagePosted {
                 client_message_id: ClientMessageId::try_from(name.to_owned()).unwrap(),
                 sealed: format!("sealed {name}"),
+                links: None,
             },
             rule: Rule::Post,
             retry: false,

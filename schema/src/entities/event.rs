@@ -4,7 +4,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
 
 use super::{conversation, participant};
-use crate::{ClientMessageId, ConversationId, Event, EventBody, EventId, Seq, Timestamp, UserId};
+use crate::{ClientMessageId, ConversationId, Event, EventBody, EventId, MessageLinks, Seq, Timestamp, UserId};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "events")]
@@ -24,7 +24,7 @@ pub struct Model {
     /// Envelope of a message, an edit or a reaction; `NULL` once the message is deleted.
     #[sea_orm(column_type = "Text", nullable)]
     pub sealed: Option<String>,
-    /// The body of the other kinds, as JSON, without what stands in `sealed`.
+    /// Of a message its [`MessageLinks`], if it has any; of the other kinds the body without what stands in `sealed`. JSON.
     #[sea_orm(column_type = "Text", nullable)]
     pub data: Option<String>,
     /// Of a message: the seq of the event that deleted it.
@@ -37,6 +37,8 @@ pub struct Model {
     pub pinned_seq: Option<i64>,
     /// Of a message: what else there may be about it, so that nobody looks in vain. See [`Marks`].
     pub marks: Option<i32>,
+    /// Of a message in a thread: the message that began it.
+    pub thread_id: Option<Uuid>,
 }
 
 /// The bits of [`Model::marks`].
@@ -45,6 +47,8 @@ pub struct Marks;
 impl Marks {
     /// Somebody has reacted at some time.
     pub const REACTIONS: i32 = 1;
+    /// It began a thread.
+    pub const THREAD: i32 = 2;
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -90,6 +94,17 @@ impl Model {
         self.kind == "message_posted" && self.sealed.is_none()
     }
 
+    /// Of a message.
+    ///
+    /// # Errors
+    /// The column holds something else.
+    pub fn links(&self) -> Result<Option<MessageLinks>, serde_json::Error> {
+        match self.data.as_deref().filter(|_| self.kind == "message_posted") {
+            None => Ok(None),
+            Some(data) => serde_json::from_str(data).map(Some),
+        }
+    }
+
     /// Back to what the log held. A deleted message comes back with an empty envelope.
     pub fn to_event(&self) -> Result<Event, StoredEventError> {
         let error = |reason: String| StoredEventError {
@@ -103,6 +118,7 @@ impl Model {
             EventBody::MessagePosted {
                 client_message_id: ClientMessageId::try_from(id).map_err(|e| error(e.to_string()))?,
                 sealed: self.sealed.clone().unwrap_or_default(),
+                links: self.links().map_err(|e| error(e.to_string()))?.map(Box::new),
             }
         } else {
             let data = self.data.as_deref().ok_or_else(|| error("it has no data".to_owned()))?;
@@ -127,6 +143,7 @@ pub struct Columns<'a> {
     pub sealed: Option<&'a str>,
     pub data: Option<String>,
     pub target_id: Option<Uuid>,
+    pub thread_id: Option<Uuid>,
 }
 
 impl<'a> Columns<'a> {
@@ -135,13 +152,11 @@ impl<'a> Columns<'a> {
     pub fn of(body: &'a EventBody) -> Result<Self, serde_json::Error> {
         // An empty envelope is one that is gone.
         let sealed = body.content().filter(|sealed| !sealed.is_empty());
-        if let EventBody::MessagePosted { client_message_id, .. } = body {
-            return Ok(Self {
-                client_message_id: Some(client_message_id.as_str()),
-                sealed,
-                data: None,
-                target_id: None,
-            });
+        if let EventBody::MessagePosted { client_message_id, links, .. } = body {
+            let client_message_id = Some(client_message_id.as_str());
+            let data = links.as_deref().map(serde_json::to_string).transpose()?;
+            let thread_id = links.as_deref().and_then(|links| links.thread_id).map(|root| root.0);
+            return Ok(Self { client_message_id, sealed, data, target_id: None, thread_id });
         }
         let data = if sealed.is_some() {
             let mut bare = body.clone();
@@ -151,7 +166,7 @@ impl<'a> Columns<'a> {
             serde_json::to_string(body)?
         };
         let target_id = body.target().map(|message| message.0);
-        Ok(Self { client_message_id: None, sealed, data: Some(data), target_id })
+        Ok(Self { client_message_id: None, sealed, data: Some(data), target_id, thread_id: None })
     }
 }
 
@@ -177,6 +192,7 @@ impl Model {
             edited_seq: None,
             pinned_seq: None,
             marks: None,
+            thread_id: columns.thread_id,
         })
     }
 }

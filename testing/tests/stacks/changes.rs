@@ -226,6 +226,10 @@ pub async fn attack_1_a_foreign_message_is_like_none(stack: &Stack) {
             ("PUT", one(&theirs, "/pin"), json!(null)),
             ("DELETE", one(&theirs, "/pin"), json!(null)),
             ("GET", format!("/api/conversations/{group}/pins"), json!(null)),
+            ("GET", format!("/api/conversations/{group}/threads"), json!(null)),
+            ("GET", one(&theirs, "/thread"), json!(null)),
+            ("PUT", one(&theirs, "/thread"), json!({ "following": true })),
+            ("PUT", format!("/api/conversations/{group}/draft"), json!({ "text": "mine" })),
         ];
         for (method, path, body) in asked {
             let foreign = user.request(method, &path, body.clone()).await;

@@ -29,6 +29,7 @@ mod second_factor;
 mod security;
 mod service_accounts;
 mod sessions;
+mod threads;
 mod tokens;
 mod tour;
 
@@ -75,6 +76,11 @@ on_both_stacks! {
         attack_1_a_foreign_message_is_like_none
         attack_2_rights_are_those_of_the_moment
         racing_changes_end_in_one_state_for_everybody;
+    threads:
+        a_quote_follows_edits_and_deletions
+        threads_are_listed_followed_and_read
+        mentions_are_resolved_listed_and_counted
+        drafts_follow_their_user_and_nobody_else;
     roles:
         each_role_may_do_what_the_table_says
         what_you_may_not_see_is_not_found

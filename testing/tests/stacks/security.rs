@@ -38,6 +38,14 @@ pub async fn tokens_are_checked_everywhere(stack: &Stack) {
         ("PUT", format!("/api/messages/{somebody}/pin")),
         ("DELETE", format!("/api/messages/{somebody}/pin")),
         ("GET", format!("/api/conversations/{somebody}/pins")),
+        ("GET", format!("/api/conversations/{somebody}/threads")),
+        ("GET", format!("/api/messages/{somebody}/thread")),
+        ("PUT", format!("/api/messages/{somebody}/thread")),
+        ("GET", "/api/mentions".to_owned()),
+        ("GET", "/api/drafts".to_owned()),
+        ("GET", format!("/api/conversations/{somebody}/draft")),
+        ("PUT", format!("/api/conversations/{somebody}/draft")),
+        ("DELETE", format!("/api/conversations/{somebody}/draft")),
     ];
     let (head, rest) = ann.access_token.split_once('.').unwrap();
     let (body, signature) = rest.split_once('.').unwrap();

@@ -3,7 +3,7 @@
 //! Without the lock two workers could store an edit and the deletion of its message side by side, neither seeing the other, and the edit
 //! would keep its content.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use sea_orm::prelude::Uuid;
 use sea_orm::{ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
@@ -11,6 +11,7 @@ use sealpost_schema::Event;
 use sealpost_schema::entities::event;
 
 use super::insert::portions;
+use super::refused;
 use super::store::{Problem, Stored, claim};
 
 /// By conversation and id; whether the message was deleted before this batch.
@@ -57,4 +58,29 @@ impl Bases {
         let target = event.body.target().map(|message| (event.conversation_id.0, message.0));
         target.and_then(|target| self.0.get(&target)).copied().unwrap_or(false)
     }
+}
+
+/// The replies whose thread has begun in the store; the others become problems.
+pub(super) async fn with_their_threads<'a>(
+    transaction: &DatabaseTransaction,
+    replies: &[&'a Event],
+    stored: &mut Stored,
+) -> Result<Vec<&'a Event>, DbErr> {
+    let roots: BTreeSet<Uuid> = replies.iter().filter_map(|event| event.body.thread()).map(|id| id.0).collect();
+    let roots: Vec<Uuid> = roots.into_iter().collect();
+    let there: HashSet<_> = refused::find_by_ids(transaction, &roots)
+        .await?
+        .into_iter()
+        .map(|place| (place.conversation_id, place.id))
+        .collect();
+    let mut ready = Vec::with_capacity(replies.len());
+    for &event in replies {
+        match event.body.thread() {
+            Some(message_id) if !there.contains(&(event.conversation_id.0, message_id.0)) => {
+                stored.problems.insert(claim(event), Problem::BaseMissing { event_id: event.id, message_id });
+            }
+            _ => ready.push(event),
+        }
+    }
+    Ok(ready)
 }

@@ -6,11 +6,12 @@ use std::collections::BTreeSet;
 use sea_orm::prelude::Uuid;
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter};
-use sealpost_schema::entities::{conversation_key, event, outbox};
+use sealpost_schema::entities::{conversation_key, draft, event, outbox};
 use sealpost_schema::{Event, EventBody};
 
 use super::bases::Bases;
-use super::insert::portions;
+use super::insert::{is_plain, portions};
+use super::links;
 use super::reactions;
 use super::store::{Stored, claim};
 
@@ -25,12 +26,15 @@ pub(super) async fn apply(
     let mut done: Vec<Uuid> = Vec::new();
     let (mut deleted, mut edited, mut pinned) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     let mut reacted: Vec<&Event> = Vec::new();
-    for &event in events.iter().filter(|event| event.body.kind() != "message_posted") {
+    let (mut replies, mut texts): (Vec<&Event>, Vec<&Event>) = Default::default();
+    for &event in events.iter().filter(|event| !is_plain(event)) {
         if stored.problems.contains_key(&claim(event)) {
             // Not stored: no effect, and it stays in the outbox.
             continue;
         }
-        done.push(event.id.0);
+        if !matches!(event.body, EventBody::MessagePosted { .. }) {
+            done.push(event.id.0);
+        }
         if stored.is_voided(event) {
             // Its like was stored under another seq, with its effect.
             continue;
@@ -40,7 +44,14 @@ pub(super) async fn apply(
         }
         match event.body {
             EventBody::MessageDeleted { message_id, .. } => drop(deleted.insert(message_id.0)),
-            EventBody::MessageEdited { message_id, .. } => drop(edited.insert(message_id.0)),
+            EventBody::MessageEdited { message_id, .. } => {
+                edited.insert(message_id.0);
+                texts.push(event);
+            }
+            EventBody::MessagePosted { .. } => {
+                replies.extend(event.body.thread().map(|_| event));
+                texts.push(event);
+            }
             EventBody::MessagePinned { message_id, .. } | EventBody::MessageUnpinned { message_id, .. } => {
                 pinned.insert(message_id.0);
             }
@@ -51,6 +62,9 @@ pub(super) async fn apply(
     }
     name_newest_edit(transaction, edited).await?;
     name_pin(transaction, pinned).await?;
+    links::apply_threads(transaction, &replies).await?;
+    texts.retain(|event| event.body.target().is_none_or(|message| !deleted.contains(&message.0)));
+    links::apply_mentions(transaction, &texts).await?;
     reacted.retain(|event| event.body.target().is_some_and(|message| !deleted.contains(&message.0)));
     reactions::apply(transaction, &reacted).await?;
     destroy_messages(transaction, deleted).await?;
@@ -82,7 +96,8 @@ async fn destroy_messages(transaction: &DatabaseTransaction, messages: BTreeSet<
             .filter(event::Column::Sealed.is_not_null())
             .exec(transaction)
             .await?;
-        reactions::destroy(transaction, ids).await?;
+        reactions::destroy(transaction, ids.clone()).await?;
+        links::forget_mentions(transaction, ids).await?;
     }
     Ok(())
 }
@@ -122,6 +137,11 @@ async fn name_pin(transaction: &DatabaseTransaction, messages: BTreeSet<Uuid>) -
 async fn destroy_keys(transaction: &DatabaseTransaction, event: &Event) -> Result<(), DbErr> {
     conversation_key::Entity::delete_many()
         .filter(conversation_key::Column::ConversationId.eq(event.conversation_id.0))
+        .exec(transaction)
+        .await?;
+    // Nobody could open them any more.
+    draft::Entity::delete_many()
+        .filter(draft::Column::ConversationId.eq(event.conversation_id.0))
         .exec(transaction)
         .await?;
     Ok(())

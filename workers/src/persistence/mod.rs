@@ -14,6 +14,7 @@ mod config;
 mod effects;
 mod failure;
 mod insert;
+mod links;
 mod notice;
 mod reactions;
 mod refused;

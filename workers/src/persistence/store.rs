@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use sea_orm::{
     DatabaseConnection, DatabaseTransaction, DbErr, SqlErr, SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
-use sealpost_schema::{ConversationId, Event, EventBody, EventId, MessageId, Seq, VoidedEvent};
+use sealpost_schema::{ConversationId, Event, EventId, MessageId, Seq, VoidedEvent};
 
-use super::bases::Bases;
+use super::bases::{self, Bases};
 use super::effects;
-use super::insert::{Taken, insert, insert_at_once};
+use super::insert::{Taken, insert, insert_at_once, is_plain};
 use super::refused;
 
 /// An event in its place: two records may claim the same place with different events.
@@ -32,7 +32,7 @@ pub enum Problem {
     )]
     IdClash { conversation_id: ConversationId, event_id: EventId, other_id: ConversationId },
     /// Its message is on its way with another worker, or never came.
-    #[error("event {event_id} changes message {message_id}, which is not in the store")]
+    #[error("event {event_id} needs message {message_id}, which is not in the store")]
     BaseMissing { event_id: EventId, message_id: MessageId },
 }
 
@@ -68,7 +68,7 @@ pub(super) async fn store(
     // order are neighbours in the indexes.
     let mut events: Vec<&Event> = events.collect();
     events.sort_unstable_by_key(|event| claim(event));
-    if expect_new && events.iter().all(|event| matches!(event.body, EventBody::MessagePosted { .. })) {
+    if expect_new && events.iter().all(|event| is_plain(event)) {
         match insert_at_once(db, &events).await {
             Ok(None) => {}
             Ok(Some(inserted)) => return Ok(Stored { inserted, ..Default::default() }),
@@ -85,10 +85,15 @@ pub(super) async fn store(
 }
 
 async fn attempt(db: &DatabaseConnection, events: &[&Event], taken: Taken) -> Result<Stored, DbErr> {
-    let (changes, others): (Vec<&Event>, Vec<&Event>) = events.iter().partition(|event| event.body.target().is_some());
+    let (changes, posted): (Vec<&Event>, Vec<&Event>) = events.iter().partition(|event| event.body.target().is_some());
+    let (replies, others): (Vec<&Event>, Vec<&Event>) = posted.iter().partition(|event| event.body.thread().is_some());
     let transaction = begin(db).await?;
     let mut stored = Stored::default();
     insert_all(&transaction, &others, taken, &mut stored).await?;
+    if !replies.is_empty() {
+        let ready = bases::with_their_threads(&transaction, &replies, &mut stored).await?;
+        insert_all(&transaction, &ready, taken, &mut stored).await?;
+    }
     let mut bases = Bases::default();
     if !changes.is_empty() {
         bases = Bases::lock(&transaction, &changes).await?;

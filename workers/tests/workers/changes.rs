@@ -46,6 +46,8 @@ fn edit(of: &Event, seq: u64) -> Event {
         message_id,
         message_seq: of.seq,
         sealed: format!("edit {seq}"),
+        mentions: Vec::new(),
+        mentions_all: false,
     })
 }
 

@@ -234,7 +234,7 @@ pub fn message_named(conversation: ConversationId, seq: u64, name: &str) -> Even
     event(
         conversation,
         seq,
-        EventBody::MessagePosted { client_message_id, sealed: format!("sealed {conversation} {seq}") },
+        EventBody::MessagePosted { client_message_id, sealed: format!("sealed {conversation} {seq}"), links: None },
     )
 }
 
