@@ -81,6 +81,7 @@ async fn attempt(world: &World, sending: &Sending, certain: bool, retry: bool) -
         body: EventBody::MessagePosted {
             client_message_id: ClientMessageId::try_from(sending.name.clone()).unwrap(),
             sealed: sending.text.clone(),
+            links: None,
         },
         rule: Rule::Post,
         retry,

@@ -310,7 +310,7 @@ fn uuid(bytes: &[u8]) -> Uuid {
 /// An event as a client sees it.
 pub fn seen(world: &World, conversation: Number, event: &Event) -> Seen {
     let body = match &event.body {
-        EventBody::MessagePosted { client_message_id, sealed } => Body::Message {
+        EventBody::MessagePosted { client_message_id, sealed, .. } => Body::Message {
             id: event.id.0,
             sender: world.number(event.sender_id.0),
             name: client_message_id.to_string(),
