@@ -7,8 +7,8 @@ COPY . .
 # The caches stay on the builder's machine and never reach a layer, so the program is copied out of them.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/build/target,sharing=locked \
-    cargo build --release --locked -p sealpost \
-    && install -D target/release/sealpost /out/sealpost \
+    cargo build --profile dist --locked -p sealpost \
+    && install -D target/dist/sealpost /out/sealpost \
     && install -d -m 0700 /out/data
 
 FROM debian:bookworm-slim

@@ -29,8 +29,8 @@ cluster: ## a small cluster here: NATS, Postgres, two gateways (8081, 8082), wor
 	tools/cluster
 
 bench: ## the load generator against NATS and Postgres on this machine; ARGS="..." is passed on
-	cargo build --release --locked -p sealpost -p sealpost-bench
-	tools/with-services target/release/sealpost-bench $(ARGS)
+	cargo build --profile dist --locked -p sealpost -p sealpost-bench
+	tools/with-services $${CARGO_TARGET_DIR:-target}/dist/sealpost-bench $(ARGS)
 
 simulate: ## thousands of simulated worlds with faults, no server needed; SEEDS=5000 SEED=0, and SEEDS=1 prints one world's history
 	SEALPOST_SIMULATION_SEEDS=$(or $(SEEDS),5000) SEALPOST_SIMULATION_FIRST=$(or $(SEED),0) \

@@ -6,7 +6,9 @@
 mod accounts;
 mod child;
 mod dm;
+mod fill;
 mod histogram;
+mod history;
 mod idle;
 mod ledger;
 mod pair;
@@ -14,6 +16,8 @@ mod population;
 mod processes;
 mod raw;
 mod report;
+mod resume;
+mod room;
 mod servers;
 mod socket;
 mod start;
@@ -32,10 +36,13 @@ use url::Url;
 
 use crate::accounts::{ListLoad, ListReport, SignInLoad, SignInReport};
 use crate::dm::{DmReport, Load};
+use crate::history::{HistoryLoad, HistoryReport};
 use crate::idle::IdleReport;
 use crate::population::Population;
 use crate::processes::Watched;
 use crate::raw::RawReport;
+use crate::resume::{ResumeLoad, ResumeReport};
+use crate::room::{RoomLoad, RoomReport};
 use crate::start::StartReport;
 use crate::suite::{ProgramArguments, SuiteArguments};
 
@@ -62,6 +69,27 @@ enum Command {
         server: RunningServer,
         #[command(flatten)]
         load: Load,
+    },
+    /// One sender into a room of many members, against a running server
+    Room {
+        #[command(flatten)]
+        server: RunningServer,
+        #[command(flatten)]
+        load: RoomLoad,
+    },
+    /// Pages somewhere in a long history, against a running server without limits
+    History {
+        #[command(flatten)]
+        server: RunningServer,
+        #[command(flatten)]
+        load: HistoryLoad,
+    },
+    /// Many clients that come back at once, against a running server
+    Resume {
+        #[command(flatten)]
+        server: RunningServer,
+        #[command(flatten)]
+        load: ResumeLoad,
     },
     /// Idle connections, and the memory each costs a running server. Start it anew after its users have signed up, or
     /// memory that sign-up gave back hides some of it; the suite does
@@ -150,6 +178,21 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             if !report.is_faultless() {
                 return Ok(ExitCode::FAILURE);
             }
+        }
+        Command::Room { server, load } => {
+            let report = room::run(&mut Population::new(server.url)?, load).await?;
+            finish(&report, RoomReport::print, server.json)?;
+            if report.faults > 0 {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        Command::History { server, load } => {
+            let report = history::run(&mut Population::new(server.url)?, load).await?;
+            finish(&report, HistoryReport::print, server.json)?;
+        }
+        Command::Resume { server, load } => {
+            let report = resume::run(&mut Population::new(server.url)?, load).await?;
+            finish(&report, ResumeReport::print, server.json)?;
         }
         Command::Idle { server, connections } => {
             let report = idle::run(&mut Population::new(server.url)?, connections, &server.watched).await?;

@@ -107,9 +107,7 @@ impl Population {
 
     /// What a user gets from a route.
     pub async fn get(&self, user: usize, path: &str) -> anyhow::Result<serde_json::Value> {
-        let user = self.accounts.get(user).context("there is no such user")?;
-        let request = self.client(user.source).get(self.url.join(path)?).bearer_auth(&user.token);
-        Ok(request.send().await?.error_for_status()?.json().await?)
+        Ok(self.request(user, path)?.send().await?.error_for_status()?.json().await?)
     }
 
     /// Says something in the direct conversation of two users.
@@ -135,11 +133,23 @@ impl Population {
     }
 
     async fn conversation(&self, from: &Account, with: &Account) -> anyhow::Result<Uuid> {
+        let body = serde_json::json!({ "kind": "dm", "participants": [with.user_id] });
+        self.create(from, body).await
+    }
+
+    /// A group of the first of these users, with all others as members.
+    pub async fn group(&self, users: &[Account]) -> anyhow::Result<Uuid> {
+        let (owner, members) = users.split_first().context("a group of nobody")?;
+        let members: Vec<Uuid> = members.iter().map(|user| user.user_id).collect();
+        let body = serde_json::json!({ "kind": "group", "title": "Bench", "participants": members });
+        self.create(owner, body).await
+    }
+
+    async fn create(&self, from: &Account, body: serde_json::Value) -> anyhow::Result<Uuid> {
         #[derive(Deserialize)]
         struct Conversation {
             id: Uuid,
         }
-        let body = serde_json::json!({ "kind": "dm", "participants": [with.user_id] });
         let url = self.url.join("/api/conversations")?;
         let request = self.client(from.source).post(url).bearer_auth(&from.token).json(&body);
         let reply: Conversation = patient(request).await.context("cannot create a conversation")?.json().await?;
@@ -148,7 +158,18 @@ impl Population {
 
     /// One more connection of this user.
     pub async fn connect(&self, user: &Account, buffer: usize) -> anyhow::Result<(Socket, Ready)> {
-        socket::connect(&self.url, user.source, &user.token, buffer).await
+        socket::connect(&self.url, socket::LIVE, user.source, &user.token, buffer).await
+    }
+
+    /// One that has to say where it left off.
+    pub async fn come_back(&self, user: &Account, buffer: usize) -> anyhow::Result<(Socket, Ready)> {
+        socket::connect(&self.url, socket::RESUME, user.source, &user.token, buffer).await
+    }
+
+    /// A request of a user, to be sent when it is time.
+    pub fn request(&self, user: usize, path: &str) -> anyhow::Result<RequestBuilder> {
+        let user = self.accounts.get(user).context("there is no such user")?;
+        Ok(self.client(user.source).get(self.url.join(path)?).bearer_auth(&user.token))
     }
 
     /// The first `count` users, or all if there are fewer.

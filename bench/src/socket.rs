@@ -39,18 +39,35 @@ impl Source {
     }
 }
 
+/// Live events from now on.
+pub const LIVE: &str = "/ws";
+/// They wait for a `resume` frame.
+pub const RESUME: &str = "/ws?resume=true";
+
 /// Connects and waits for the `ready` frame.
-pub async fn connect(url: &Url, source: Source, token: &str, buffer: usize) -> anyhow::Result<(Socket, Ready)> {
-    tokio::time::timeout(CONNECT_TIMEOUT, connect_in_time(url, source, token, buffer))
+pub async fn connect(
+    url: &Url,
+    path: &str,
+    source: Source,
+    token: &str,
+    buffer: usize,
+) -> anyhow::Result<(Socket, Ready)> {
+    tokio::time::timeout(CONNECT_TIMEOUT, connect_in_time(url, path, source, token, buffer))
         .await
         .context("no `ready` frame within 30 s")?
         .with_context(|| format!("cannot connect to {url}"))
 }
 
-async fn connect_in_time(url: &Url, source: Source, token: &str, buffer: usize) -> anyhow::Result<(Socket, Ready)> {
+async fn connect_in_time(
+    url: &Url,
+    path: &str,
+    source: Source,
+    token: &str,
+    buffer: usize,
+) -> anyhow::Result<(Socket, Ready)> {
     let stream = open(url, source).await?;
     stream.set_nodelay(true)?;
-    let mut target = url.join("/ws")?;
+    let mut target = url.join(path)?;
     if target.set_scheme("ws").is_err() {
         bail!("only http:// URLs can be measured");
     }

@@ -49,8 +49,9 @@ impl ProgramArguments {
             Some(path) => path,
             None => std::env::current_exe()?.with_file_name("sealpost"),
         };
-        let missing =
-            || format!("no program at {}: build it with `cargo build --release`, or use --sealpost", path.display());
+        let missing = || {
+            format!("no program at {}: build it with `cargo build --profile dist`, or use --sealpost", path.display())
+        };
         let path = path.canonicalize().with_context(missing)?;
         let scratch = self.scratch.unwrap_or_else(std::env::temp_dir);
         Ok(Program { path, environment: self.server_env, scratch })

@@ -284,6 +284,7 @@ mod tests {
             user_id: UserId::new(),
             session_id: SessionId::new(),
             heartbeat_seconds: 30,
+            reconnect_within_ms: 500,
             conversations: vec![ConversationHead { conversation_id, head_seq: Seq(5) }],
         };
         let ready = Ready::parse(&json(&ready)).unwrap();

@@ -41,6 +41,9 @@ pub struct GatewayConfig {
     pub max_connections_per_user: usize,
     /// Open connections of any kind from one address (of IPv6: from one /64) in this process; trusted proxies may have more.
     pub max_connections_per_address: usize,
+    /// Readers of public channels without an account, in this process and from one address (of IPv6: from one /64).
+    pub max_public_readers: usize,
+    pub max_public_readers_per_address: usize,
     /// Messages of one connection that wait for their acknowledgement; beyond it the connection is not read.
     pub max_in_flight: usize,
     /// Frames waiting to be written to one connection; beyond it the connection is closed with 4008.
@@ -53,7 +56,9 @@ pub struct GatewayConfig {
     pub authenticate_seconds: u64,
     /// Missed events sent per conversation at a resume; beyond it a `gap` frame.
     pub max_resume_events: usize,
-    /// Resumes under way at once in this process; the others wait.
+    /// Missed events sent at one resume, of all conversations; beyond it `gap` frames.
+    pub max_resume_total: usize,
+    /// Resumes that read events at once in this process; the others wait.
     pub max_resumes: usize,
     /// Conversation keys kept unwrapped in memory.
     pub max_cached_keys: usize,
@@ -81,12 +86,15 @@ impl Default for GatewayConfig {
             max_connections: 50_000,
             max_connections_per_user: 50,
             max_connections_per_address: 1000,
+            max_public_readers: 5_000,
+            max_public_readers_per_address: 20,
             max_in_flight: 64,
             send_queue_frames: 1024,
             send_queue_bytes: 1024 * 1024,
             heartbeat_seconds: 4,
             authenticate_seconds: 5,
             max_resume_events: 1000,
+            max_resume_total: 10_000,
             max_resumes: 16,
             max_cached_keys: 50_000,
             max_participants: 10_000,
@@ -111,6 +119,8 @@ impl GatewayConfig {
         at_least("max_connections", self.max_connections, 1);
         at_least("max_connections_per_user", self.max_connections_per_user, 1);
         at_least("max_connections_per_address", self.max_connections_per_address, 1);
+        at_least("max_public_readers", self.max_public_readers, 1);
+        at_least("max_public_readers_per_address", self.max_public_readers_per_address, 1);
         at_least("max_in_flight", self.max_in_flight, 1);
         at_least("send_queue_frames", self.send_queue_frames, 16);
         at_least("send_queue_bytes", self.send_queue_bytes, self.max_frame_bytes);

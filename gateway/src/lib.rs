@@ -5,13 +5,18 @@
 
 pub mod accounts;
 mod admin;
+mod announcements;
 pub mod audit;
 pub mod auth;
+mod blocks;
 pub mod caller;
+mod channels;
 pub mod config;
 mod conversations;
-pub mod drafts;
+mod drafts;
 mod edge;
+mod export;
+mod invites;
 mod keys;
 pub mod limits;
 mod live;

@@ -3,7 +3,7 @@
 use axum::Router;
 use axum::response::IntoResponse as _;
 use axum::routing::get;
-use sealpost_schema::{ClientFrame, CloseCode, Problem, ServerFrame};
+use sealpost_schema::{ClientFrame, CloseCode, Problem, PublicClientFrame, PublicServerFrame, ServerFrame};
 use serde_json::{Value, json};
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
@@ -16,8 +16,8 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use crate::state::App;
 use crate::{
-    admin, auth, conversations, drafts, mail, messages, oidc, passkeys, presence, profiles, receipts, second_factor,
-    service_accounts, users,
+    admin, announcements, auth, blocks, channels, conversations, drafts, export, invites, mail, messages, oidc,
+    passkeys, presence, profiles, receipts, second_factor, service_accounts, users,
 };
 
 #[derive(OpenApi)]
@@ -70,11 +70,16 @@ pub fn routes() -> OpenApiRouter<App> {
         .merge(oidc::router())
         .merge(users::router())
         .merge(profiles::router())
+        .merge(blocks::router())
         .merge(conversations::router())
+        .merge(invites::router())
+        .merge(channels::router())
+        .merge(announcements::router())
         .merge(messages::router())
         .merge(receipts::router())
         .merge(presence::router())
         .merge(drafts::router())
+        .merge(export::router())
         .merge(admin::router())
         .merge(service_accounts::router());
     OpenApiRouter::with_openapi(Document::openapi()).nest("/api", api).routes(routes!(auth::get_jwks))
@@ -120,7 +125,7 @@ pub fn docs(document: utoipa::openapi::OpenApi) -> Router {
 }
 
 #[derive(OpenApi)]
-#[openapi(components(schemas(ClientFrame, ServerFrame, Problem)))]
+#[openapi(components(schemas(ClientFrame, ServerFrame, PublicClientFrame, PublicServerFrame, Problem)))]
 struct Frames;
 
 /// The WebSocket protocol as AsyncAPI 3.0, with a JSON Schema for every frame.
@@ -134,6 +139,7 @@ pub fn asyncapi() -> Value {
         CloseCode::SlowConsumer,
         CloseCode::ProtocolError,
         CloseCode::Unauthenticated,
+        CloseCode::NotOpen,
         CloseCode::TooMany,
     ]
     .into_iter()
@@ -159,16 +165,32 @@ pub fn asyncapi() -> Value {
                     "client": { "$ref": "#/components/messages/ClientFrame" },
                     "server": { "$ref": "#/components/messages/ServerFrame" }
                 }
+            },
+            "public": {
+                "address": "/ws/public/{channel}",
+                "description": "A public channel, live, without an account.",
+                "parameters": { "channel": { "description": "Its id or its public name" } },
+                "messages": {
+                    "client": { "$ref": "#/components/messages/PublicClientFrame" },
+                    "server": { "$ref": "#/components/messages/PublicServerFrame" }
+                }
             }
         },
         "operations": {
             "receive": { "action": "receive", "channel": { "$ref": "#/channels/ws" },
                 "messages": [{ "$ref": "#/channels/ws/messages/client" }] },
             "send": { "action": "send", "channel": { "$ref": "#/channels/ws" },
-                "messages": [{ "$ref": "#/channels/ws/messages/server" }] }
+                "messages": [{ "$ref": "#/channels/ws/messages/server" }] },
+            "receivePublic": { "action": "receive", "channel": { "$ref": "#/channels/public" },
+                "messages": [{ "$ref": "#/channels/public/messages/client" }] },
+            "sendPublic": { "action": "send", "channel": { "$ref": "#/channels/public" },
+                "messages": [{ "$ref": "#/channels/public/messages/server" }] }
         },
         "components": {
-            "messages": { "ClientFrame": message("ClientFrame"), "ServerFrame": message("ServerFrame") },
+            "messages": {
+                "ClientFrame": message("ClientFrame"), "ServerFrame": message("ServerFrame"),
+                "PublicClientFrame": message("PublicClientFrame"), "PublicServerFrame": message("PublicServerFrame")
+            },
             "schemas": schemas
         },
         "x-close-codes": codes

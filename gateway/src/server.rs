@@ -24,13 +24,16 @@ use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, RequestId
 use tower_http::timeout::TimeoutLayer;
 use tower_http::trace::TraceLayer;
 
+use crate::announcements::{self, Announcements};
 use crate::auth::{ApiTokens, AuthConfig, Passwords, Revocations, Seen, SigningKey, Tokens};
-use crate::auth::{end_here, upkeep, watch_revocations, write_seen};
+use crate::auth::{upkeep, watch_revocations, write_seen};
+use crate::channels::{PublicFeeds, public_websocket};
 use crate::config::GatewayConfig;
 use crate::edge::{self, ClientAddress, Tls, TlsError};
+use crate::export;
 use crate::keys::ConversationKeys;
 use crate::limits::{Limits, LimitsConfig, Throttle, limit_requests};
-use crate::live::{Connections, Hub, join, resync, websocket};
+use crate::live::{Connections, Hub, hear, resync, websocket};
 use crate::mail::{MailConfig, MailError, Mailer};
 use crate::oidc::{OidcConfig, Providers, ProvidersError};
 use crate::passkeys::RelyingParty;
@@ -39,7 +42,7 @@ use crate::problem::respond;
 use crate::profiles::AvatarWork;
 use crate::receipts::{Marks, write as write_receipts};
 use crate::state::{App, AppParts};
-use crate::{drafts, openapi, operations};
+use crate::{openapi, operations};
 
 /// The text of `/metrics`.
 pub type MetricsText = Arc<dyn Fn() -> String + Send + Sync>;
@@ -148,7 +151,10 @@ impl Gateway {
             connections: Arc::new(Connections::new(config.max_connections, config.max_connections_per_user)),
             marks: Marks::default(),
             presences,
+            announcements: Announcements::default(),
+            public: PublicFeeds::new(config.max_public_readers, config.max_public_readers_per_address),
             resumes: Arc::new(Semaphore::new(config.max_resumes)),
+            exports: Arc::new(Semaphore::new(export::AT_ONCE)),
             config,
             auth,
             clock,
@@ -165,6 +171,7 @@ impl Gateway {
         app.tasks.spawn(hear_notices(app.clone(), hard_stop.clone()));
         app.tasks.spawn(watch_revocations(app.clone(), hard_stop.clone()));
         app.tasks.spawn(write_seen(app.clone(), hard_stop.clone()));
+        app.tasks.spawn(announcements::watch(app.clone(), hard_stop.clone()));
         app.tasks.spawn(upkeep(app.clone(), hard_stop.clone()));
         app.tasks.spawn(write_receipts(app.clone(), hard_stop.clone()));
         app.tasks.spawn(hear_presence(app.clone(), hard_stop.clone()));
@@ -223,6 +230,7 @@ fn router(app: &App, metrics: Option<MetricsText>, ready: ReadyCheck) -> Router 
     Router::new()
         .merge(api)
         .route("/ws", any(websocket))
+        .route("/ws/public/{channel}", any(public_websocket))
         .with_state(app.clone())
         .merge(operations::router(app, metrics, ready))
         .merge(openapi::docs(openapi::complete(document)))
@@ -366,11 +374,7 @@ async fn listen(app: &App, mut stored: LiveSubscription, mut control: LiveSubscr
                 }
             }
             Some(LiveItem::Message(message)) => match serde_json::from_slice(&message.payload) {
-                Ok(ControlNotice::Joined { user_id, conversation_id, seq }) => {
-                    join(app, app.connections.of_user(user_id), conversation_id, seq);
-                }
-                Ok(ControlNotice::SessionsEnded { session_ids }) => end_here(app, &session_ids),
-                Ok(ControlNotice::Draft(notice)) => drafts::tell(app, notice),
+                Ok(notice) => hear(app, notice),
                 Err(error) => tracing::error!(%error, "an unreadable notice was dropped"),
             },
             None => return,

@@ -12,7 +12,9 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::announcements::Announcements;
 use crate::auth::{ApiTokens, AuthConfig, Passwords, Revocations, Seen, Tokens};
+use crate::channels::PublicFeeds;
 use crate::config::GatewayConfig;
 use crate::keys::ConversationKeys;
 use crate::limits::{Limits, Throttle};
@@ -53,7 +55,11 @@ pub struct AppParts {
     pub throttle: Throttle,
     pub marks: Marks,
     pub presences: Arc<Presences>,
+    pub announcements: Announcements,
+    /// Public channels that are read without an account.
+    pub public: PublicFeeds,
     pub resumes: Arc<Semaphore>,
+    pub exports: Arc<Semaphore>,
     /// Soft stop: no new connections, the open ones are asked to go.
     pub stop: CancellationToken,
     pub tasks: TaskTracker,

@@ -39,7 +39,7 @@ impl Fold {
             EventBody::ParticipantRemoved { user_id } => {
                 self.roles.remove(user_id);
             }
-            EventBody::SettingsChanged { rights } => self.rights.apply(rights),
+            EventBody::SettingsChanged { rights, .. } => self.rights.apply(rights),
             EventBody::ConversationDeleted => self.deleted = true,
             _ => {}
         }

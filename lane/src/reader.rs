@@ -220,6 +220,17 @@ impl Reader {
         Ok((Seq(from.0 + run as u64), head))
     }
 
+    /// An event of the log that may not be stored yet. To be asked before the store: what is stored meanwhile is found there.
+    pub(crate) async fn find_unstored(
+        &self,
+        conversation: ConversationId,
+        id: EventId,
+    ) -> Result<Option<Arc<Event>>, LaneError> {
+        let (floor, _) = self.stored_floor(conversation).await.map_err(|error| store_error(&error))?;
+        let tail = self.tail(conversation, floor).await?;
+        Ok(tail.events_after(floor).into_values().find(|event| event.id == id))
+    }
+
     /// The stored event that a draft would repeat.
     pub(crate) async fn find_like(
         &self,

@@ -88,16 +88,16 @@ impl Lanes {
         mut waiter: Waiter,
     ) -> Result<(), LaneError> {
         let deadline = Instant::now() + self.inner.config.send_timeout();
-        let mut item = Item { draft, waiter: None, deadline: Some(deadline) };
+        let mut item = Item { draft, waiter: None, deadline: Some(deadline), looked: false };
         // Opening twice is enough: a lane that was just opened is not idle.
         for _ in 0..3 {
             let handle = tokio::time::timeout_at(deadline, self.open(conversation))
                 .await
                 .map_err(|_| LaneError::Unavailable("the conversation could not be opened in time".to_owned()))??;
             if (item.draft.retry || item.draft.rule == Rule::Control)
-                && let Some(appended) = self.find_stored(conversation, &item.draft).await?
+                && let Some((appended, stored)) = self.find_repeated(conversation, &item.draft).await?
             {
-                waiter(Progress::Accepted { appended, stored: true });
+                waiter(Progress::Accepted { appended, stored });
                 return Ok(());
             }
             let sent = tokio::time::timeout_at(deadline, handle.commands.reserve()).await;
@@ -219,11 +219,13 @@ impl Lanes {
     async fn load(&self, id: ConversationId) -> Result<Opened, LaneError> {
         let Inner { reader, config, clock, .. } = &*self.inner;
         let db = &reader.db;
+        // Before what is decided is read: a change that is decided then and has a number is beyond it, and so it is found in the log.
+        let (floor, _) = reader.stored_floor(id).await.map_err(|error| store_error(&error))?;
         let (row, participants) =
             tokio::try_join!(conversation::Entity::find_by_id(id.0).one(db), participant::Entity::of(id.0).all(db))
                 .map_err(|error| store_error(&error))?;
         // One after the other: what changed the participants is among the decided changes, or is an event by then.
-        let decided = reader.decided(id).await.map_err(|error| store_error(&error))?;
+        let mut decided = reader.decided(id).await.map_err(|error| store_error(&error))?;
         let since = clock.now().millis().saturating_sub(i64::try_from(config.known_for_ms).unwrap_or(i64::MAX));
         let recent = recent_events(db, id, config.max_known, since).await.map_err(|error| store_error(&error))?;
         let row = row.ok_or(LaneError::NotFound)?;
@@ -240,7 +242,6 @@ impl Lanes {
             let event = event.to_event().map_err(|error| LaneError::Corrupt(error.to_string()))?;
             known.insert(&event, event.created_at);
         }
-        let (floor, _) = reader.stored_floor(id).await.map_err(|error| store_error(&error))?;
         let stored = head;
         let tail = reader.tail(id, floor.min(stored)).await?;
         let events = tail.events_after(floor.min(stored));
@@ -253,6 +254,8 @@ impl Lanes {
                 head = *seq;
             }
         }
+        // `known` may be too small for all of them.
+        decided.retain(|draft| events.values().all(|event| event.id != draft.id));
         let log_head = tail.last.map(|(_, last)| last).unwrap_or_default();
         if tail.is_cut {
             return Err(LaneError::Unavailable("too much of this conversation is not stored yet".to_owned()));
@@ -280,9 +283,19 @@ impl Lanes {
         Ok(missing.into_iter().filter(|seq| !stored.contains(seq)).collect())
     }
 
-    async fn find_stored(&self, conversation: ConversationId, draft: &Draft) -> Result<Option<Appended>, LaneError> {
+    /// What the draft repeats, and whether that is stored.
+    async fn find_repeated(
+        &self,
+        conversation: ConversationId,
+        draft: &Draft,
+    ) -> Result<Option<(Appended, bool)>, LaneError> {
+        if draft.rule == Rule::Control
+            && let Some(event) = self.inner.reader.find_unstored(conversation, draft.id).await?
+        {
+            return Ok(Some((Appended { event, duplicate: true }, false)));
+        }
         match self.inner.reader.find_like(conversation, draft).await {
-            Ok(found) => Ok(found.map(|event| Appended { event: Arc::new(event), duplicate: true })),
+            Ok(found) => Ok(found.map(|event| (Appended { event: Arc::new(event), duplicate: true }, true))),
             // Chat goes on without the store: the lane knows the last minutes, and the store's unique index is the last guard.
             Err(LaneError::Unavailable(error)) if draft.rule != Rule::Control => {
                 tracing::warn!(error, "a repeated message could not be looked up in the store");

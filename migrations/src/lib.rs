@@ -16,6 +16,11 @@ mod m20261121_000050_changes;
 mod m20261121_000051_links;
 mod m20261121_000053_drafts;
 mod m20261121_000060_rights;
+mod m20261121_000061_history;
+mod m20261121_000062_invite_links;
+mod m20261121_000063_own_state;
+mod m20261121_000064_channels;
+mod m20261121_000065_announcements;
 mod m20261121_000070_receipts;
 
 use sea_orm_migration::prelude::*;
@@ -40,6 +45,11 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000051_links::Migration),
             Box::new(m20261121_000053_drafts::Migration),
             Box::new(m20261121_000060_rights::Migration),
+            Box::new(m20261121_000061_history::Migration),
+            Box::new(m20261121_000062_invite_links::Migration),
+            Box::new(m20261121_000063_own_state::Migration),
+            Box::new(m20261121_000064_channels::Migration),
+            Box::new(m20261121_000065_announcements::Migration),
             Box::new(m20261121_000070_receipts::Migration),
         ]
     }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ClientMessageId, ConversationId, ConversationKind, EventId, MessageId, ReactionHash, RightsChange, Role, Seq,
-    Timestamp, UserId,
+    ClientMessageId, ConversationId, ConversationKind, EventId, HistoryVisibility, MessageId, PublicSettings,
+    ReactionHash, RightsChange, Role, Seq, Timestamp, UserId,
 };
 
 /// One numbered change of a conversation.
@@ -120,6 +120,10 @@ pub enum EventBody {
     SettingsChanged {
         #[serde(default, skip_serializing_if = "RightsChange::is_empty")]
         rights: RightsChange,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        history: Option<HistoryVisibility>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        public: Option<PublicSettings>,
     },
     ConversationDeleted,
     /// A number without content: what stood here was refused by the store (see DESIGN «idempotency»).

@@ -5,10 +5,11 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::{
-    ClientMessageId, ConversationId, ConversationKind, EventId, MessageId, NamedRole, Presence, Problem, RightsChange,
-    Role, Seq, SessionId, Timestamp, UserId,
+    ClientMessageId, ConversationId, ConversationKind, EventId, HistoryVisibility, MessageId, NamedRole, OwnState,
+    Presence, Problem, PublicSettings, RightsChange, Role, Seq, SessionId, Timestamp, UserId,
 };
 
 /// The last seq that a client has seen, for each conversation. Any gateway understands it.
@@ -152,6 +153,19 @@ pub struct ConversationHead {
     pub head_seq: Seq,
 }
 
+/// The last message of a conversation, as it is now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct LastMessage {
+    pub message_id: MessageId,
+    pub seq: Seq,
+    pub sender_id: UserId,
+    pub created_at: Timestamp,
+    /// `null` if it was deleted or cannot be opened.
+    pub text: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deleted: bool,
+}
+
 /// What the server sends. Frames with a `conversation_id` and a `seq` are events: each connection gets every event of its
 /// conversations exactly once, in the order of `seq`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -163,6 +177,8 @@ pub enum ServerFrame {
         session_id: SessionId,
         /// The server pings this often; a client that hears nothing for twice as long should reconnect.
         heartbeat_seconds: u64,
+        /// When this connection ends, wait a random time up to so long before the next one: others come back at the same time.
+        reconnect_within_ms: u64,
         conversations: Vec<ConversationHead>,
     },
     Pong {
@@ -220,6 +236,19 @@ pub enum ServerFrame {
         from_seq: Seq,
         to_seq: Seq,
     },
+    /// After a `gap` of a resume: where the conversation stands, for the list of conversations. The messages come page by page over
+    /// REST when somebody looks at it.
+    Snapshot {
+        conversation_id: ConversationId,
+        /// The last event that is stored.
+        head_seq: Seq,
+        read_seq: Seq,
+        /// Messages of others after `read_seq`; counted up to 1000.
+        unread_count: u64,
+        /// Those of them that mention the user.
+        mention_count: u64,
+        last_message: Option<LastMessage>,
+    },
     /// How far a participant has got, as far as they let others see it. Of the user's own devices: so far was read on any of them.
     Receipt {
         conversation_id: ConversationId,
@@ -256,6 +285,23 @@ pub enum ServerFrame {
         client_message_id: Option<ClientMessageId>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         client_operation_id: Option<ClientMessageId>,
+    },
+    /// On another device of yours, or on this one, a conversation was muted, archived or hidden, or that was taken back.
+    ConversationState {
+        conversation_id: ConversationId,
+        state: OwnState,
+    },
+    /// You block this user, or do not any more: lists of conversations may have changed.
+    UserBlocked {
+        user_id: UserId,
+        blocked: bool,
+    },
+    /// Those who administer this server tell everybody. It may come again at the start of a connection, until it is marked as seen
+    /// (`PUT /api/announcements/seen`).
+    Announcement {
+        announcement_id: Uuid,
+        created_at: Timestamp,
+        text: String,
     },
     /// Event: the conversation was created; `sender_id` made it.
     ConversationCreated {
@@ -380,6 +426,12 @@ pub enum ServerFrame {
         /// The new least role of each action that has one.
         #[serde(default, skip_serializing_if = "RightsChange::is_empty")]
         rights: RightsChange,
+        /// What those who are added from now on see of what was before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        history: Option<HistoryVisibility>,
+        /// How public a channel is from now on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        public: Option<PublicSettings>,
     },
     /// Event: the conversation is gone. It is the last one.
     ConversationDeleted {
@@ -413,6 +465,8 @@ pub enum CloseCode {
     ProtocolError,
     /// 4401: no token, a wrong or an expired one, or the session ended. Get a new token first.
     Unauthenticated,
+    /// 4403: the channel is not open to readers without an account any more.
+    NotOpen,
     /// 4409: too much for one connection or user. Reconnect with growing delays.
     TooMany,
 }
@@ -426,6 +480,7 @@ impl CloseCode {
             Self::SlowConsumer => 4008,
             Self::ProtocolError => 4400,
             Self::Unauthenticated => 4401,
+            Self::NotOpen => 4403,
             Self::TooMany => 4409,
         }
     }
@@ -438,12 +493,13 @@ impl CloseCode {
             Self::SlowConsumer => "slow consumer: reconnect and resume",
             Self::ProtocolError => "protocol error: do not reconnect as is",
             Self::Unauthenticated => "unauthenticated: get a new token first",
+            Self::NotOpen => "the channel is not open to readers any more",
             Self::TooMany => "too many: reconnect later",
         }
     }
 
     /// Whether a client should come back without being changed or getting a new token.
     pub fn reconnect(self) -> bool {
-        !matches!(self, Self::ProtocolError | Self::Unauthenticated)
+        !matches!(self, Self::ProtocolError | Self::Unauthenticated | Self::NotOpen)
     }
 }

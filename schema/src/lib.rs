@@ -11,7 +11,9 @@ mod event;
 mod frames;
 mod ids;
 mod notice;
+mod own_state;
 mod problem;
+mod public_frames;
 mod rights;
 mod role;
 mod signal;
@@ -21,10 +23,12 @@ pub use event::{
     Event, EventBody, EventRecord, MessageLinks, NamedRole, RecordError, RecordHead, RecordOutline, chat_subject,
     live_subject, redact,
 };
-pub use frames::{AckLevel, ClientFrame, CloseCode, ConversationHead, Cursor, ServerFrame, UserPresence};
+pub use frames::{AckLevel, ClientFrame, CloseCode, ConversationHead, Cursor, LastMessage, ServerFrame, UserPresence};
 pub use ids::{ClientMessageId, ConversationId, EventId, IdError, MessageId, ReactionHash, Seq, SessionId, UserId};
 pub use notice::{ControlNotice, DraftNotice, StoredNotice, StoredRange, VoidedEvent};
+pub use own_state::OwnState;
 pub use problem::{Problem, ProblemKind};
-pub use rights::{Action, LeastRole, Rights, RightsChange};
+pub use public_frames::{PublicClientFrame, PublicServerFrame};
+pub use rights::{Action, HistoryVisibility, LeastRole, PublicSettings, Rights, RightsChange};
 pub use role::{ConversationKind, Role};
 pub use signal::{Audience, Mark, Presence, PresenceNotice, Signal, SignalBody};

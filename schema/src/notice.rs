@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ConversationId, EventId, MessageId, Seq, SessionId, Timestamp, UserId};
+use crate::{ConversationId, EventId, MessageId, OwnState, Seq, SessionId, Timestamp, UserId};
 
 /// From a persistence worker, after a commit. Subject [`StoredNotice::SUBJECT`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +62,18 @@ pub enum ControlNotice {
     Draft(DraftNotice),
     /// Sessions ended: their connections are closed and their access tokens are refused.
     SessionsEnded { session_ids: Vec<SessionId> },
+    /// There is an announcement, or one was withdrawn: look.
+    Announced {},
+    /// A user muted, archived or hid a conversation, or took that back: their connections are told.
+    OwnState { user_id: UserId, conversation_id: ConversationId, state: OwnState },
+    /// A user blocks somebody, or does not any more: their connections are told, and leave the conversation that is shut by it.
+    Blocked {
+        user_id: UserId,
+        blocked_id: UserId,
+        blocked: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        shut: Option<ConversationId>,
+    },
 }
 
 /// See [`ControlNotice::Draft`].

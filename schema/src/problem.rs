@@ -77,7 +77,7 @@ catalogue! {
     /// Signed in by cookie, but not shown to come from a page that may.
     CrossSiteRequest = "urn:sealpost:problem:cross-site-request", 403, "Another site may have made this request";
     ForeignOrigin = "urn:sealpost:problem:foreign-origin", 403, "Origin not allowed";
-    /// Sign-up needs an invitation that is good.
+    /// An invitation to sign up, or a link to join a conversation, that is not good.
     InvitationRefused = "urn:sealpost:problem:invitation-refused", 403, "The invitation is not good";
     /// You can see it, but your role does not allow this.
     Forbidden = "urn:sealpost:problem:forbidden", 403, "Not allowed";
@@ -94,6 +94,7 @@ catalogue! {
     LastWayIn = "urn:sealpost:problem:last-way-in", 409, "The last way to sign in cannot go";
     IdentityTaken = "urn:sealpost:problem:identity-taken", 409, "The provider's account belongs to another one here";
     UsernameTaken = "urn:sealpost:problem:username-taken", 409, "The user name is taken";
+    ChannelNameTaken = "urn:sealpost:problem:channel-name-taken", 409, "The public name is taken";
     /// The same client message id came with another text.
     ClientMessageIdReused = "urn:sealpost:problem:client-message-id-reused", 409, "The client message id was used for another message";
     /// It had been deleted when the change would have got its number.

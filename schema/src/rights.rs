@@ -134,6 +134,39 @@ impl Rights {
     }
 }
 
+/// What those who are added later see of what was before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HistoryVisibility {
+    #[default]
+    All,
+    /// From the event on that added them. It stays so for them if the setting changes.
+    SinceJoining,
+}
+
+impl HistoryVisibility {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::SinceJoining => "since_joining",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::All, Self::SinceJoining].into_iter().find(|one| one.as_str() == text)
+    }
+}
+
+/// How public a channel is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct PublicSettings {
+    /// Under which everybody signed in finds it and can join; `null`: it is not public.
+    #[schema(example = "harbour")]
+    pub name: Option<String>,
+    /// Whether it can be read live without an account.
+    pub open_reading: bool,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

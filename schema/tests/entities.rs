@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, EntityTrait, Schema, Statement};
 use sealpost_schema::entities::{
-    api_token, audit, avatar, code_failure, conversation, conversation_key, draft, event, identity, invitation,
-    mail_token, mention, oidc_sign_in, outbox, participant, passkey, passkey_ceremony, reaction, recovery_code,
-    session, thread, thread_follower, totp, user, waiting_sign_in,
+    announcement, announcement_mark, api_token, audit, avatar, block, code_failure, conversation, conversation_key,
+    draft, event, identity, invitation, invite_link, mail_token, mention, oidc_sign_in, outbox, participant, passkey,
+    passkey_ceremony, reaction, recovery_code, session, thread, thread_follower, totp, user, waiting_sign_in,
 };
 
 /// One line for each column.
@@ -52,7 +52,11 @@ async fn create_from_entities(db: &DatabaseConnection) {
     create(db, audit::Entity).await;
     create(db, api_token::Entity).await;
     create(db, invitation::Entity).await;
+    create(db, invite_link::Entity).await;
+    create(db, announcement::Entity).await;
+    create(db, announcement_mark::Entity).await;
     create(db, avatar::Entity).await;
+    create(db, block::Entity).await;
     create(db, mail_token::Entity).await;
     create(db, totp::Entity).await;
     create(db, reaction::Entity).await;

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use sealpost_schema::{ClientFrame, ServerFrame};
+use sealpost_schema::{ClientFrame, PublicClientFrame, PublicServerFrame, ServerFrame};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -45,18 +45,35 @@ fn round_trip<T: DeserializeOwned + Serialize>(example: &str) -> Option<String> 
 fn every_frame_has_an_example_that_is_right_to_the_letter() {
     let mut client = BTreeSet::new();
     let mut server = BTreeSet::new();
+    let mut public = BTreeSet::new();
     for example in examples() {
         let name = round_trip::<ClientFrame>(example).map(|name| client.insert(name));
         let other = round_trip::<ServerFrame>(example).map(|name| server.insert(name));
-        assert!(name.is_some() || other.is_some(), "not a frame: {example}");
+        let asked = round_trip::<PublicClientFrame>(example).map(|name| public.insert(name));
+        let told = round_trip::<PublicServerFrame>(example).map(|name| public.insert(name));
+        let is_frame = name.is_some() || other.is_some() || asked.is_some() || told.is_some();
+        assert!(is_frame, "not a frame: {example}");
     }
     let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
     assert_eq!(client, names(&ALL_OF_CLIENTS));
     let all = [
+        "announcement",
+        "channel_message",
+        "channel_message_deleted",
+        "error",
+        "ping",
+        "pong",
+        "subscribe",
+        "subscribed",
+    ];
+    assert_eq!(public, names(&all));
+    let all = [
+        "announcement",
         "change_ack",
         "conversation_changed",
         "conversation_created",
         "conversation_deleted",
+        "conversation_state",
         "draft",
         "error",
         "gap",
@@ -74,9 +91,11 @@ fn every_frame_has_an_example_that_is_right_to_the_letter() {
         "receipt",
         "resumed",
         "settings_changed",
+        "snapshot",
         "stored",
         "typing_start",
         "typing_stop",
+        "user_blocked",
         "void",
     ];
     assert_eq!(server, names(&all));

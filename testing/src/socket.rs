@@ -221,6 +221,12 @@ impl Socket {
         frame
     }
 
+    /// Reads `ready`, which must come first, of a connection that is to resume from anywhere.
+    pub async fn ready_unseen(&mut self) {
+        let frame = self.frame().await;
+        assert_eq!(frame["type"], "ready", "{frame}");
+    }
+
     pub async fn send(&mut self, frame: &Value) {
         assert!(self.try_send(frame).await, "the connection is gone");
     }

@@ -27,8 +27,8 @@ impl View {
         let kind = frame["type"].as_str().unwrap_or_else(|| panic!("a frame without type: {frame}"));
         let Some(conversation) = frame["conversation_id"].as_str().map(str::to_owned) else { return };
         match kind {
-            "message_ack" | "change_ack" | "draft" | "stored" | "receipt" | "typing_start" | "typing_stop"
-            | "presence_update" => {}
+            "message_ack" | "change_ack" | "draft" | "snapshot" | "stored" | "receipt" | "typing_start"
+            | "typing_stop" | "presence_update" | "conversation_state" => {}
             "gap" => {
                 let seen = self.cursor.get(&conversation).copied().unwrap_or(0);
                 assert_eq!(frame["from_seq"], seen + 1, "a gap frame that does not begin after {seen}: {frame}");

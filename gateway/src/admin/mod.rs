@@ -10,6 +10,8 @@ mod sessions;
 mod state;
 mod users;
 
+pub use audit_log::AuditRowResponse;
+
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 

@@ -1,6 +1,6 @@
 //! What can be recorded. A new kind is a new variant; names and fields of those that are there stay.
 
-use sealpost_schema::Timestamp;
+use sealpost_schema::{ConversationId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -72,11 +72,22 @@ pub enum AuditEvent {
     InvitationRevoked {
         invitation_id: Uuid,
     },
+    Announced {
+        announcement_id: Uuid,
+    },
+    AnnouncementWithdrawn {
+        announcement_id: Uuid,
+    },
     /// The row's session is the token's id.
     TokenCreated {
         scopes: Vec<Scope>,
     },
     TokenRevoked {},
+    /// All that the account has was written out for its owner.
+    DataExported {},
+    ConversationExported {
+        conversation_id: ConversationId,
+    },
     /// An old refresh token came again: somebody copied it. Its session ended.
     RefreshReused {},
 }

@@ -1,13 +1,13 @@
 //! The end of sessions: in the store, in this process, and on all other gateways.
 
 use sea_orm::{ActiveValue::Set, ColumnTrait as _, ConnectionTrait, DbErr, EntityTrait as _, QueryFilter as _};
-use sealpost_bus::Subject;
 use sealpost_schema::entities::session;
 use sealpost_schema::{ControlNotice, SessionId, Timestamp, UserId};
 
 use super::revocations;
 use crate::audit::{self, AuditEntry, AuditEvent, EndReason};
 use crate::caller::Caller;
+use crate::live::announce as notify;
 use crate::problem::{ApiError, ApiResult};
 use crate::state::App;
 use crate::transaction;
@@ -66,17 +66,7 @@ pub async fn announce(app: &App, sessions: &[SessionId]) {
         return;
     }
     revocations::end_here(app, sessions);
-    if let Err(error) = publish(app, sessions).await {
-        tracing::warn!(error, "the end of sessions could not be announced; other gateways see it in the store");
-    }
-}
-
-async fn publish(app: &App, sessions: &[SessionId]) -> Result<(), String> {
-    let subject = Subject::new(ControlNotice::SUBJECT).map_err(|error| error.to_string())?;
-    let notice = ControlNotice::SessionsEnded { session_ids: sessions.to_vec() };
-    let notice = serde_json::to_vec(&notice).map_err(|error| error.to_string())?;
-    app.live.publish(subject, notice.into()).await.map_err(|error| error.to_string())?;
-    app.live.flush().await.map_err(|error| error.to_string())
+    notify(app, &ControlNotice::SessionsEnded { session_ids: sessions.to_vec() }).await;
 }
 
 /// Ends sessions of `user` everywhere. Returns how many were ended.

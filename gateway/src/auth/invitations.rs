@@ -20,11 +20,12 @@ pub fn new_code() -> Result<(SecretString, Vec<u8>), getrandom::Error> {
     let mut bytes = Zeroizing::new([0; CODE_BYTES]);
     getrandom::fill(bytes.as_mut_slice())?;
     let code = SecretString::from(URL_SAFE_NO_PAD.encode(bytes.as_slice()));
-    let hash = hash(&code);
+    let hash = hash_of_code(&code);
     Ok((code, hash))
 }
 
-fn hash(code: &SecretString) -> Vec<u8> {
+/// What the store has in place of a code.
+pub fn hash_of_code(code: &SecretString) -> Vec<u8> {
     Sha256::digest(code.expose_secret().trim()).to_vec()
 }
 
@@ -39,7 +40,7 @@ fn refused() -> ApiError {
 pub async fn check(db: &impl ConnectionTrait, code: Option<&SecretString>, now: Timestamp) -> ApiResult<()> {
     let code = code.ok_or_else(refused)?;
     let found = invitation::Entity::find()
-        .filter(invitation::Column::CodeHash.eq(hash(code)))
+        .filter(invitation::Column::CodeHash.eq(hash_of_code(code)))
         .filter(invitation::usable(now.millis()))
         .one(db)
         .await;
@@ -49,7 +50,7 @@ pub async fn check(db: &impl ConnectionTrait, code: Option<&SecretString>, now: 
 /// Uses the code once. However many do so at the same time, it is used no more often than it may be.
 pub async fn consume(db: &impl ConnectionTrait, code: Option<&SecretString>, now: Timestamp) -> ApiResult<Uuid> {
     let code = code.ok_or_else(refused)?;
-    let used = use_once(db, hash(code), now).await.map_err(|error| ApiError::store(&error))?;
+    let used = use_once(db, hash_of_code(code), now).await.map_err(|error| ApiError::store(&error))?;
     used.ok_or_else(refused)
 }
 

@@ -55,7 +55,7 @@ pub use authenticate::{Authenticated, authenticate, token_of_handshake};
 pub use config::{AuthConfig, SignupMode};
 pub use device::{Device, DeviceKind};
 pub use ending::{Ending, Which, announce, end as end_sessions, mark as mark_ended};
-pub use invitations::new_code;
+pub use invitations::{hash_of_code, new_code};
 pub use jwks::{__path_get_jwks, get_jwks};
 pub use me::{MeResponse, load_account, load_me};
 pub use passwords::{PasswordError, Passwords};

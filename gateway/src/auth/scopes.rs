@@ -1,7 +1,7 @@
 //! What a token of a service account may do.
 //!
 //! Everything that is not named here is refused to tokens: accounts, sessions, administration. So a route that is added later is
-//! closed to them until somebody decides.
+//! closed to them until somebody decides. Whom an account blocks is decided by whoever can sign in to it.
 
 use std::collections::HashSet;
 
@@ -75,7 +75,10 @@ impl Grant {
         let path = path.strip_prefix("/api").unwrap_or(path);
         let segments: Vec<_> = path.strip_prefix('/').unwrap_or_default().split('/').collect();
         let (scope, conversation) = match (method.as_str(), segments.as_slice()) {
-            ("GET" | "HEAD", ["auth", "me"] | ["users" | "conversations"] | ["users", _]) => (Scope::Read, None),
+            (
+                "GET" | "HEAD",
+                ["auth", "me"] | ["users" | "conversations" | "channels" | "announcements"] | ["users", _],
+            ) => (Scope::Read, None),
             ("PUT", ["messages", _, "thread"])
             | (
                 "GET" | "HEAD",
@@ -86,14 +89,18 @@ impl Grant {
             ("PUT" | "DELETE", ["messages", _] | ["messages", _, "pin"])
             | ("POST", ["messages", _, "reactions"])
             | ("DELETE", ["messages", _, "reactions", _]) => (Scope::Send, Some(None)),
-            ("GET" | "HEAD", ["conversations", id, ..]) | ("PUT", ["conversations", id, "read"]) => {
-                (Scope::Read, Some(id.parse().ok()))
-            }
+            // A link lets strangers in, and seeing links is for those who may make some.
+            (_, ["conversations", id, "invites", ..]) => (Scope::Manage, Some(id.parse().ok())),
+            ("GET" | "HEAD", ["conversations", id, ..])
+            | ("PUT", ["conversations", id, "read"])
+            | ("PATCH", ["conversations", id, "state"]) => (Scope::Read, Some(id.parse().ok())),
             ("POST", ["conversations", id, "messages"]) | ("PUT" | "DELETE", ["conversations", id, "draft"]) => {
                 (Scope::Send, Some(id.parse().ok()))
             }
-            ("POST", ["conversations"]) => (Scope::Manage, Some(None)),
-            (_, ["conversations", id, ..]) => (Scope::Manage, Some(id.parse().ok())),
+            ("POST", ["conversations"] | ["invites", "join"]) => (Scope::Manage, Some(None)),
+            ("POST", ["channels", id, "join"]) | (_, ["conversations", id, ..]) => {
+                (Scope::Manage, Some(id.parse().ok()))
+            }
             _ => {
                 return Err(ApiError::new(
                     ProblemKind::Forbidden,
@@ -148,8 +155,12 @@ mod tests {
             (&get, format!("/api/conversations/{id}/messages"), Scope::Read),
             (&get, "/api/conversations".to_owned(), Scope::Read),
             (&get, "/api/messages/x".to_owned(), Scope::Read),
+            (&get, "/api/channels".to_owned(), Scope::Read),
+            (&get, "/api/announcements".to_owned(), Scope::Read),
+            (&post, format!("/api/channels/{id}/join"), Scope::Manage),
             (&get, "/api/auth/me".to_owned(), Scope::Read),
             (&put, format!("/api/conversations/{id}/read"), Scope::Read),
+            (&Method::PATCH, format!("/api/conversations/{id}/state"), Scope::Read),
             (&post, format!("/api/conversations/{id}/messages"), Scope::Send),
             (&delete, "/api/messages/x".to_owned(), Scope::Send),
             (&put, "/api/messages/x".to_owned(), Scope::Send),
@@ -166,6 +177,8 @@ mod tests {
             (&put, "/api/messages/x/pin".to_owned(), Scope::Send),
             (&get, format!("/api/conversations/{id}/pins"), Scope::Read),
             (&post, "/api/conversations".to_owned(), Scope::Manage),
+            (&post, "/api/invites/join".to_owned(), Scope::Manage),
+            (&get, format!("/api/conversations/{id}/invites"), Scope::Manage),
             (&put, format!("/api/conversations/{id}/participants/x"), Scope::Manage),
             (&delete, format!("/api/conversations/{id}"), Scope::Manage),
         ];

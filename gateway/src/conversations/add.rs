@@ -2,15 +2,17 @@
 
 use axum::Json;
 use axum::extract::State;
-use sea_orm::sea_query::OnConflict;
-use sea_orm::{ActiveValue::Set, EntityTrait as _, PaginatorTrait as _};
+use sea_orm::DatabaseTransaction;
 use sealpost_schema::entities::{participant, user};
-use sealpost_schema::{Action, ConversationId, EventBody, Problem, ProblemKind, Role, UserId};
+use sealpost_schema::{Action, ConversationId, NamedRole, Problem, ProblemKind, Role, UserId};
 use serde::Deserialize;
 
 use super::ParticipantResponse;
-use super::control::{Change, Locked, begin, check_owner_stays, commit, load_locked, not_dm, role_of};
+use super::control::{
+    Locked, admit, begin, check_owner_stays, commit, find_participant, give_role, load_locked, not_dm,
+};
 use crate::auth::Principal;
+use crate::blocks::is_blocked;
 use crate::problem::{ApiError, ApiResult, Body, Path};
 use crate::state::App;
 
@@ -51,54 +53,60 @@ pub async fn add_participant(
     let locked = load_locked(&transaction, id, principal.user_id).await?;
     not_dm(locked.kind)?;
     let role = request.role.unwrap_or(locked.kind.default_role());
-    let before = role_of(&transaction, id, user_id).await?;
-    check_rights(&locked, role, before)?;
-    if before == Some(Role::Owner) && role != Role::Owner {
+    let before = find_participant(&transaction, id, user_id).await?;
+    let role_before = before.as_ref().and_then(|row| Role::parse(&row.role));
+    check_rights(&locked, user_id == principal.user_id, role, role_before)?;
+    if role_before == Some(Role::Owner) && role != Role::Owner {
         check_owner_stays(&transaction, id, user_id).await?;
     }
-    let known = user::Entity::active_by_id(user_id.0).one(&transaction).await;
-    known.map_err(|error| ApiError::store(&error))?.ok_or_else(|| {
-        ApiError::new(
-            ProblemKind::UnknownRecipient,
-            format!("There is no user {user_id}. Find users at GET /api/users?query=."),
-        )
-    })?;
-    let count = participant::Entity::of(id.0).count(&transaction).await.map_err(|error| ApiError::store(&error))?;
-    if before.is_none() && count >= app.config.max_participants as u64 {
-        return Err(ApiError::invalid(format!(
-            "This conversation has {count} participants, the most that this server allows."
-        )));
-    }
-    let now = app.clock.now();
-    let row = participant::ActiveModel {
-        conversation_id: Set(id.0),
-        user_id: Set(user_id.0),
-        role: Set(role.as_str().to_owned()),
-        added_at: Set(now.millis()),
-        read_seq: Set(0),
-        delivered_seq: Set(0),
+    let named = NamedRole { user_id, role };
+    let (change, row) = match before {
+        Some(row) if role_before == Some(role) && !is_shut_for_others(&transaction, &row, &principal).await? => {
+            (None, row)
+        }
+        Some(row) => {
+            let opens = is_shut_for_others(&transaction, &row, &principal).await?;
+            let change = give_role(&app, &transaction, id, named, opens, principal.user_id).await?;
+            (Some(change), participant::Model { role: role.as_str().to_owned(), ..row })
+        }
+        None => {
+            check_user(&transaction, user_id).await?;
+            let (change, row) = admit(&app, &transaction, &locked.row, named, principal.user_id).await?;
+            (Some(change), row)
+        }
     };
-    let keys = [participant::Column::ConversationId, participant::Column::UserId];
-    let conflict = OnConflict::columns(keys).update_column(participant::Column::Role).to_owned();
-    participant::Entity::insert(row)
-        .on_conflict(conflict)
-        .exec_without_returning(&transaction)
-        .await
-        .map_err(|error| ApiError::store(&error))?;
-    let response = ParticipantResponse { user_id, role, added_at: now };
-    if before == Some(role) {
-        commit(transaction).await?;
-        return Ok(Json(response));
-    }
-    let change = Change::new(&app, id, principal.user_id, EventBody::ParticipantAdded { user_id, role });
-    change.record(&transaction).await?;
     commit(transaction).await?;
-    change.publish(&app).await?;
-    Ok(Json(response))
+    if let Some(change) = change {
+        change.publish(&app).await?;
+    }
+    ParticipantResponse::new(&row).map(Json).ok_or_else(|| ApiError::internal(&"unknown role"))
 }
 
-/// Owners may give every role; the others what is below admin and not above themselves, to those below themselves.
-fn check_rights(caller: &Locked, new: Role, before: Option<Role>) -> ApiResult<()> {
+/// Somebody whom they block added them. Whoever they do not block can add them again, and that opens it.
+async fn is_shut_for_others(
+    transaction: &DatabaseTransaction,
+    row: &participant::Model,
+    principal: &Principal,
+) -> ApiResult<bool> {
+    Ok(row.shut_by.is_some() && !is_blocked(transaction, UserId(row.user_id), principal.user_id).await?)
+}
+
+async fn check_user(transaction: &DatabaseTransaction, id: UserId) -> ApiResult<()> {
+    let known = user::Entity::active_by_id(id.0).one(transaction).await.map_err(|error| ApiError::store(&error))?;
+    known.map(drop).ok_or_else(|| {
+        ApiError::new(
+            ProblemKind::UnknownRecipient,
+            format!("There is no user {id}. Find users at GET /api/users?query=."),
+        )
+    })
+}
+
+/// Owners may give every role; the others what is below admin and not above themselves, to those below themselves. Everybody may step
+/// down.
+fn check_rights(caller: &Locked, own: bool, new: Role, before: Option<Role>) -> ApiResult<()> {
+    if own && new <= caller.role {
+        return Ok(());
+    }
     caller.check(if before.is_some() { Action::ChangeRoles } else { Action::Add })?;
     if new.is_named_by_owners() || before.is_some_and(Role::is_named_by_owners) {
         return caller.check_owner();

@@ -1,15 +1,20 @@
 //! What all control changes share: the transaction, the rights, the outbox row, and getting the event appended.
 
+use std::sync::Arc;
+
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect,
+    ActiveValue::{NotSet, Set},
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel as _, PaginatorTrait as _,
+    QueryFilter, QuerySelect,
 };
 use sealpost_lane::{Draft, LaneError, Rule};
 use sealpost_schema::entities::{conversation, outbox, participant};
 use sealpost_schema::{
-    Action, ConversationId, ConversationKind, Event, EventBody, EventId, LeastRole, ProblemKind, Rights, Role,
-    Timestamp, UserId,
+    Action, ConversationId, ConversationKind, Event, EventBody, EventId, HistoryVisibility, LeastRole, NamedRole,
+    ProblemKind, Rights, Role, Timestamp, UserId,
 };
 
+use crate::blocks::is_blocked;
 use crate::problem::{ApiError, ApiResult};
 use crate::state::App;
 pub use crate::transaction::{begin, commit};
@@ -57,6 +62,78 @@ pub async fn load_locked(transaction: &DatabaseTransaction, id: ConversationId, 
     Ok(Locked { row, kind, role, rights })
 }
 
+/// The participation of a user.
+pub async fn find_participant(
+    db: &impl ConnectionTrait,
+    id: ConversationId,
+    user: UserId,
+) -> ApiResult<Option<participant::Model>> {
+    let row = participant::Entity::find_by_id((id.0, user.0)).one(db).await;
+    row.map_err(|error| ApiError::store(&error))
+}
+
+/// Makes somebody a participant, and records the event. They see what the settings let newcomers see.
+pub async fn admit(
+    app: &App,
+    transaction: &DatabaseTransaction,
+    conversation: &conversation::Model,
+    named: NamedRole,
+    by: UserId,
+) -> ApiResult<(Change, participant::Model)> {
+    let id = ConversationId(conversation.id);
+    let count = participant::Entity::of(id.0).count(transaction).await.map_err(|error| ApiError::store(&error))?;
+    if count >= app.config.max_participants as u64 {
+        return Err(ApiError::invalid(format!(
+            "This conversation has {count} participants, the most that this server allows."
+        )));
+    }
+    let NamedRole { user_id, role } = named;
+    let change = Change::new(app, id, by, EventBody::ParticipantAdded { user_id, role });
+    let sees_all = HistoryVisibility::parse(&conversation.history) == Some(HistoryVisibility::All);
+    let row = participant::Model {
+        conversation_id: id.0,
+        user_id: user_id.0,
+        role: role.as_str().to_owned(),
+        added_at: change.created_at.millis(),
+        read_seq: 0,
+        delivered_seq: 0,
+        visible_from: if sees_all { 0 } else { participant::NOT_YET },
+        added_event_id: Some(change.id.0),
+        muted_until: None,
+        archived_at: None,
+        hidden_seq: None,
+        shut_by: is_blocked(transaction, user_id, by).await?.then_some(by.0),
+    };
+    let insert = participant::Entity::insert(row.clone().into_active_model());
+    insert.exec_without_returning(transaction).await.map_err(|error| ApiError::store(&error))?;
+    change.record(transaction).await?;
+    Ok((change, row))
+}
+
+/// Gives a participant another role, and records the event. `opens`: it was shut for them, and is not any more.
+pub async fn give_role(
+    app: &App,
+    transaction: &DatabaseTransaction,
+    id: ConversationId,
+    named: NamedRole,
+    opens: bool,
+    by: UserId,
+) -> ApiResult<Change> {
+    let NamedRole { user_id, role } = named;
+    let shut_by = if opens { Set(None) } else { NotSet };
+    let row = participant::ActiveModel { role: Set(role.as_str().to_owned()), shut_by, ..Default::default() };
+    participant::Entity::update_many()
+        .set(row)
+        .filter(participant::Column::ConversationId.eq(id.0))
+        .filter(participant::Column::UserId.eq(user_id.0))
+        .exec(transaction)
+        .await
+        .map_err(|error| ApiError::store(&error))?;
+    let change = Change::new(app, id, by, EventBody::ParticipantAdded { user_id, role });
+    change.record(transaction).await?;
+    Ok(change)
+}
+
 /// The conversation, if this user takes part in it; else 404 for a `what` (a conversation, or something in it).
 pub async fn find_visible(
     app: &App,
@@ -77,8 +154,7 @@ pub async fn check_right(app: &App, user: UserId, id: ConversationId, action: Ac
 }
 
 pub async fn role_of(db: &impl ConnectionTrait, id: ConversationId, user: UserId) -> ApiResult<Option<Role>> {
-    let row = participant::Entity::find_by_id((id.0, user.0)).one(db).await.map_err(|error| ApiError::store(&error))?;
-    Ok(row.and_then(|row| Role::parse(&row.role)))
+    Ok(find_participant(db, id, user).await?.and_then(|row| Role::parse(&row.role)))
 }
 
 /// A dm has two participants, no title, and no end.
@@ -116,7 +192,7 @@ pub async fn check_owner_stays(
     }
     Err(ApiError::new(
         ProblemKind::LastOwner,
-        "This is the last owner. Make somebody else owner first, or delete the conversation.",
+        "This is the last owner. Hand the conversation over first, at POST /api/conversations/{conversation_id}/transfer, or delete it.",
     ))
 }
 
@@ -162,7 +238,7 @@ impl Change {
 
     /// Appends the event, after the commit, and what was decided before it. If the log is away, the change stays recorded and the outbox
     /// worker brings it.
-    pub async fn publish(self, app: &App) -> ApiResult<std::sync::Arc<Event>> {
+    pub async fn publish(self, app: &App) -> ApiResult<Arc<Event>> {
         let conversation = self.conversation_id;
         let draft = Draft {
             id: self.id,

@@ -1,8 +1,11 @@
 //! `POST /conversations`
 
+use std::collections::HashSet;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use sea_orm::prelude::Uuid;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, DatabaseTransaction, EntityTrait, QueryFilter as _, QuerySelect as _,
 };
@@ -16,6 +19,7 @@ use super::ConversationResponse;
 use super::control::{Change, begin, commit};
 use super::model::load_one;
 use crate::auth::Principal;
+use crate::blocks::{blocks_of, check_not_blocked};
 use crate::problem::{ApiError, ApiResult, Body};
 use crate::state::App;
 
@@ -64,6 +68,9 @@ pub async fn create_conversation(
     check(&mut request, me)?;
     check_known(&app, &request.participants).await?;
     let dm_key = (request.kind == ConversationKind::Dm).then(|| request.participants.first().copied()).flatten();
+    if let Some(peer) = dm_key {
+        check_not_blocked(&app.db, me, peer).await?;
+    }
     let dm_key = dm_key.map(|peer| conversation::dm_key(me.0, peer.0));
     if let Some(existing) = find_dm(&app, dm_key.as_deref()).await? {
         return answer(&app, me, existing, StatusCode::OK).await;
@@ -171,7 +178,8 @@ async fn create(
         changes.push(Change { id: event, ..Change::new(app, id, me, body) });
         title = Some((sealed, event));
     }
-    insert(app, &transaction, id, me, request.kind, dm_key, title, &participants).await?;
+    let shut_for = blocks_of(&transaction, me, request.participants.iter().copied()).await?;
+    insert(app, &transaction, id, me, request.kind, dm_key, title, &participants, &shut_for).await?;
     for change in &changes {
         change.record(&transaction).await?;
     }
@@ -192,6 +200,7 @@ async fn insert(
     dm_key: Option<String>,
     title: Option<(String, EventId)>,
     participants: &[NamedRole],
+    shut_for: &HashSet<Uuid>,
 ) -> ApiResult<()> {
     let now = app.clock.now().millis();
     let (sealed_title, title_event) = title.unzip();
@@ -205,7 +214,7 @@ async fn insert(
         created_by: Set(me.0),
         created_at: Set(now),
         deleted_at: Set(None),
-        rights: Set(None),
+        ..Default::default()
     };
     conversation::Entity::insert(row)
         .exec_without_returning(transaction)
@@ -218,6 +227,9 @@ async fn insert(
         added_at: Set(now),
         read_seq: Set(0),
         delivered_seq: Set(0),
+        visible_from: Set(0),
+        shut_by: Set(shut_for.contains(&named.user_id.0).then_some(me.0)),
+        ..Default::default()
     });
     participant::Entity::insert_many(rows)
         .exec_without_returning(transaction)

@@ -35,6 +35,8 @@ pub async fn delete_conversation(
     not_dm(locked.kind)?;
     locked.check_owner()?;
     let mut row = locked.row.into_active_model();
+    row.public_name = Set(None);
+    row.open_reading = Set(false);
     row.deleted_at = Set(Some(app.clock.now().millis()));
     row.update(&transaction).await.map_err(|error| ApiError::store(&error))?;
     let change = Change::new(&app, id, principal.user_id, EventBody::ConversationDeleted);

@@ -6,7 +6,7 @@ use sealpost_schema::Problem;
 use serde::{Deserialize, Serialize};
 
 use super::ConversationResponse;
-use super::model::load;
+use super::model::{Wanted, load};
 use crate::auth::Principal;
 use crate::problem::{ApiError, ApiResult, Query};
 use crate::state::App;
@@ -19,6 +19,9 @@ pub struct ListConversationsQuery {
     #[serde(default = "default_limit")]
     #[param(minimum = 1, maximum = 1000, default = 1000)]
     pub limit: u64,
+    /// True: also those that the caller hid and that have no message since.
+    #[serde(default)]
+    pub hidden: bool,
 }
 
 fn default_limit() -> u64 {
@@ -52,9 +55,10 @@ pub async fn list_conversations(
     if !(1..=1000).contains(&query.limit) {
         return Err(ApiError::invalid(format!("limit is {}: use 1 to 1000.", query.limit)));
     }
-    let mut conversations = load(&app, principal.user_id, None, query.limit).await?;
+    let mut conversations = load(&app, principal.user_id, Wanted::All(query.limit)).await?;
     if let Some(grant) = app.api_tokens.remembered(principal.session_id) {
         conversations.retain(|conversation| grant.reaches(conversation.id));
     }
+    conversations.retain(|conversation| query.hidden || !conversation.state.hidden);
     Ok(Json(ListConversationsResponse { conversations }))
 }

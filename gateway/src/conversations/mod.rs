@@ -5,17 +5,22 @@
 //! taken effect everywhere when its request returns.
 
 mod add;
-mod control;
+pub mod control;
 mod create;
 mod delete;
 mod get;
 mod list;
 mod model;
+mod own_state;
 mod remove;
+mod transfer;
 mod update;
+mod visibility;
 
-pub use control::{check_right, find_visible};
-pub use model::{ConversationResponse, ParticipantResponse, sizes};
+pub use control::{check_right, find_visible, forbidden};
+pub use model::{ConversationResponse, ParticipantResponse, Wanted, load, load_one, open_title, sizes};
+pub use own_state::head_of;
+pub use visibility::{find_start, load_start};
 
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -28,4 +33,6 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(get::get_conversation, update::update_conversation, delete::delete_conversation))
         .routes(routes!(add::add_participant))
         .routes(routes!(remove::remove_participant))
+        .routes(routes!(own_state::update_state))
+        .routes(routes!(transfer::transfer_conversation))
 }

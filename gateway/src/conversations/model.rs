@@ -3,13 +3,16 @@
 use std::collections::HashMap;
 
 use sea_orm::prelude::Uuid;
-use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, Order, Query, SelectStatement};
+use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, JoinType, Order, Query, SelectExpr, SelectStatement};
 use sea_orm::{
-    ColumnTrait as _, Condition, ConnectionTrait, DbErr, EntityTrait as _, FromQueryResult, QueryFilter as _,
-    QuerySelect as _,
+    ColumnTrait as _, ConnectionTrait, DbErr, EntityTrait as _, FromQueryResult, IdenStatic as _, Iterable as _,
+    QueryFilter as _, QueryResult, QuerySelect as _,
 };
 use sealpost_schema::entities::{conversation, event, mention, participant};
-use sealpost_schema::{ConversationId, ConversationKind, EventId, RightsChange, Role, Seq, Timestamp, UserId};
+use sealpost_schema::{
+    ConversationId, ConversationKind, EventId, HistoryVisibility, OwnState, PublicSettings, RightsChange, Role, Seq,
+    Timestamp, UserId,
+};
 use serde::Serialize;
 
 use crate::messages::{self, Found, MessageResponse};
@@ -41,6 +44,8 @@ pub struct ConversationResponse {
     /// Messages of others after `read_seq` that mention the caller; counted up to 1000.
     pub mention_count: u64,
     pub last_message: Option<MessageResponse>,
+    /// What the caller keeps about it for themselves.
+    pub state: OwnState,
     /// Where one conversation was asked for, or changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub settings: Option<SettingsResponse>,
@@ -51,6 +56,10 @@ pub struct ConversationResponse {
 pub struct SettingsResponse {
     /// Every action, with the least role that may do it.
     pub rights: RightsChange,
+    /// What those who are added see of what was before.
+    pub history: HistoryVisibility,
+    /// Of a channel: how public it is.
+    pub public: PublicSettings,
 }
 
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
@@ -98,13 +107,21 @@ struct Row {
     created_by: Uuid,
     created_at: i64,
     rights: Option<String>,
+    history: String,
+    public_name: Option<String>,
+    open_reading: bool,
     role: String,
     read_seq: i64,
+    muted_until: Option<i64>,
+    archived_at: Option<i64>,
+    hidden_seq: Option<i64>,
     head_seq: Option<i64>,
-    last_message_seq: Option<i64>,
     unread: i64,
     mentioned: i64,
 }
+
+/// What the columns of the last message begin with.
+const LAST: &str = "last_";
 
 /// Events of the outer query's conversation.
 fn own_events() -> SelectStatement {
@@ -117,9 +134,20 @@ fn own_events() -> SelectStatement {
         .to_owned()
 }
 
-fn select(user: UserId, only: Option<ConversationId>, limit: u64) -> SelectStatement {
+/// Which conversations of a user are wanted.
+#[derive(Clone, Copy)]
+pub enum Wanted<'a> {
+    /// At most so many.
+    All(u64),
+    /// With its settings.
+    One(ConversationId),
+    These(&'a [ConversationId]),
+}
+
+fn select(user: UserId, wanted: Wanted<'_>) -> SelectStatement {
     use conversation::Column as C;
     use participant::Column as P;
+    let last = |column: event::Column| Expr::col((Alias::new("last"), column));
     let newest = |mut of: SelectStatement| {
         of.column((event::Entity, event::Column::Seq))
             .order_by((event::Entity, event::Column::Seq), Order::Desc)
@@ -127,7 +155,9 @@ fn select(user: UserId, only: Option<ConversationId>, limit: u64) -> SelectState
             .to_owned()
     };
     let mut messages = own_events();
-    messages.and_where(Expr::col((event::Entity, event::Column::Kind)).eq("message_posted"));
+    messages.and_where(Expr::col((event::Entity, event::Column::Kind)).eq("message_posted")).and_where(
+        Expr::col((event::Entity, event::Column::Seq)).gte(Expr::col((participant::Entity, P::VisibleFrom))),
+    );
     let unread = messages
         .clone()
         .expr(Expr::val(1))
@@ -146,6 +176,9 @@ fn select(user: UserId, only: Option<ConversationId>, limit: u64) -> SelectState
         .and_where(Expr::col((mention::Entity, mention::Column::UserId)).is_in([user.0, Uuid::nil()]))
         .and_where(Expr::col((mention::Entity, mention::Column::SenderId)).ne(user.0))
         .and_where(Expr::col((mention::Entity, mention::Column::Seq)).gt(Expr::col((participant::Entity, P::ReadSeq))))
+        .and_where(
+            Expr::col((mention::Entity, mention::Column::Seq)).gte(Expr::col((participant::Entity, P::VisibleFrom))),
+        )
         .limit(MAX_UNREAD)
         .to_owned();
     let mentioned =
@@ -161,49 +194,68 @@ fn select(user: UserId, only: Option<ConversationId>, limit: u64) -> SelectState
         C::CreatedBy,
         C::CreatedAt,
         C::Rights,
+        C::History,
+        C::PublicName,
+        C::OpenReading,
     ];
     for column in columns {
         select.column((conversation::Entity, column));
     }
     select
         .column((participant::Entity, P::Role))
-        .column((participant::Entity, P::ReadSeq))
+        .columns([P::ReadSeq, P::MutedUntil, P::ArchivedAt, P::HiddenSeq].map(|column| (participant::Entity, column)))
         .expr_as(Expr::SubQuery(None, Box::new(newest(own_events()).into())), "head_seq")
-        .expr_as(Expr::SubQuery(None, Box::new(newest(messages).into())), "last_message_seq")
         .expr_as(Expr::SubQuery(None, Box::new(unread.into())), "unread")
         .expr_as(Expr::SubQuery(None, Box::new(mentioned.into())), "mentioned")
+        .exprs(event::Column::iter().map(|column| SelectExpr {
+            expr: last(column),
+            alias: Some(format!("{LAST}{}", column.as_str()).into()),
+            window: None,
+        }))
         .from(conversation::Entity)
         .inner_join(
             participant::Entity,
             Expr::col((participant::Entity, P::ConversationId)).equals((conversation::Entity, C::Id)),
         )
-        .and_where(Expr::col((participant::Entity, P::UserId)).eq(user.0))
-        .and_where(Expr::col((conversation::Entity, C::DeletedAt)).is_null())
-        .limit(limit);
-    if let Some(id) = only {
-        select.and_where(Expr::col((conversation::Entity, C::Id)).eq(id.0));
-    }
+        // One more query for the last messages costs as much again as all of this.
+        .join_as(
+            JoinType::LeftJoin,
+            event::Entity,
+            "last",
+            last(event::Column::ConversationId)
+                .equals((conversation::Entity, C::Id))
+                .and(last(event::Column::Seq).eq(Expr::SubQuery(None, Box::new(newest(messages).into())))),
+        )
+        .cond_where(participant::sees(user.0))
+        .and_where(Expr::col((conversation::Entity, C::DeletedAt)).is_null());
+    let id = Expr::col((conversation::Entity, C::Id));
+    match wanted {
+        Wanted::All(limit) => select.limit(limit),
+        Wanted::One(one) => select.and_where(id.eq(one.0)),
+        Wanted::These(these) => select.and_where(id.is_in(these.iter().map(|id| id.0))),
+    };
     select
 }
 
-/// The caller's conversations (or the one asked for, with its settings), with the latest activity first. Two queries, one for
-/// keys that are not in memory, and those of [`messages::show`].
-pub async fn load(
-    app: &App,
-    user: UserId,
-    only: Option<ConversationId>,
-    limit: u64,
-) -> ApiResult<Vec<ConversationResponse>> {
+/// The user's conversations that are wanted, with the latest activity first. One query, one for keys that are not in memory, and
+/// those of [`messages::show`].
+pub async fn load(app: &App, user: UserId, wanted: Wanted<'_>) -> ApiResult<Vec<ConversationResponse>> {
     receipts::settle(app, user).await.map_err(|error| ApiError::store(&error))?;
-    let statement = app.db.get_database_backend().build(&select(user, only, limit));
-    let rows = Row::find_by_statement(statement).all(&app.db).await.map_err(|error| ApiError::store(&error))?;
+    let statement = app.db.get_database_backend().build(&select(user, wanted));
+    let rows = app.db.query_all_raw(statement).await.map_err(|error| ApiError::store(&error))?;
+    let read = |row: QueryResult| {
+        Ok((Row::from_query_result(&row, "")?, event::Model::from_query_result_optional(&row, LAST)?))
+    };
+    let rows: Result<Vec<(Row, Option<event::Model>)>, DbErr> = rows.into_iter().map(read).collect();
+    let (rows, last): (Vec<_>, Vec<_>) = rows.map_err(|error| ApiError::store(&error))?.into_iter().unzip();
     let ids: Vec<_> = rows.iter().map(|row| ConversationId(row.id)).collect();
     app.keys.prepare_all(&ids).await.map_err(|error| ApiError::internal(&error))?;
-    let mut last = last_messages(app, user, &rows).await?;
+    let last = messages::show(app, user, last.into_iter().flatten().map(Found::from).collect()).await?;
+    let mut last: HashMap<_, _> = last.into_iter().map(|message| (message.conversation_id.0, message)).collect();
     let mut conversations = Vec::with_capacity(rows.len());
     for row in rows {
         let message = last.remove(&row.id);
-        conversations.push(show(app, user, row, message, only.is_some()).await?);
+        conversations.push(show(app, user, row, message, matches!(wanted, Wanted::One(_))).await?);
     }
     let activity =
         |one: &ConversationResponse| one.last_message.as_ref().map_or(one.created_at, |message| message.created_at);
@@ -213,23 +265,26 @@ pub async fn load(
 
 /// One conversation of the caller's, or 404.
 pub async fn load_one(app: &App, user: UserId, id: ConversationId) -> ApiResult<ConversationResponse> {
-    let conversation = load(app, user, Some(id), 1).await?.pop();
+    let conversation = load(app, user, Wanted::One(id)).await?.pop();
     conversation.ok_or_else(|| ApiError::not_found("conversation"))
 }
 
-async fn last_messages(app: &App, user: UserId, rows: &[Row]) -> ApiResult<HashMap<Uuid, MessageResponse>> {
-    let mut any = Condition::any();
-    for row in rows {
-        if let Some(seq) = row.last_message_seq {
-            any = any.add(event::Column::ConversationId.eq(row.id).and(event::Column::Seq.eq(seq)));
-        }
-    }
-    if any.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let messages = event::Entity::find().filter(any).all(&app.db).await.map_err(|error| ApiError::store(&error))?;
-    let shown = messages::show(app, user, messages.into_iter().map(Found::from).collect()).await?;
-    Ok(shown.into_iter().map(|message| (message.conversation_id.0, message)).collect())
+/// `None`: it has none, or it cannot be opened.
+pub async fn open_title(app: &App, row: &conversation::Model) -> Option<String> {
+    let id = ConversationId(row.id);
+    open_sealed_title(app, id, row.sealed_title.clone(), row.title_event_id, row.title_sender_id).await
+}
+
+async fn open_sealed_title(
+    app: &App,
+    id: ConversationId,
+    sealed: Option<String>,
+    event: Option<Uuid>,
+    sender: Option<Uuid>,
+) -> Option<String> {
+    let (Some(sealed), Some(event), Some(sender)) = (sealed, event, sender) else { return None };
+    let opened = app.keys.open(id, EventId(event), UserId(sender), &sealed).await;
+    opened.inspect_err(|error| tracing::error!(conversation = %id, %error, "a title cannot be opened")).ok()
 }
 
 async fn show(
@@ -240,19 +295,22 @@ async fn show(
     with_settings: bool,
 ) -> ApiResult<ConversationResponse> {
     let id = ConversationId(row.id);
-    let title = match (row.sealed_title, row.title_event_id, row.title_sender_id) {
-        (Some(sealed), Some(event), Some(sender)) => {
-            let opened = app.keys.open(id, EventId(event), UserId(sender), &sealed).await;
-            opened.inspect_err(|error| tracing::error!(conversation = %id, %error, "a title cannot be opened")).ok()
-        }
-        _ => None,
-    };
+    let title = open_sealed_title(app, id, row.sealed_title, row.title_event_id, row.title_sender_id).await;
     let kind = ConversationKind::parse(&row.kind).ok_or_else(|| ApiError::internal(&"unknown kind of conversation"))?;
     let settings = if with_settings {
         let rights = conversation::rights(kind, row.rights.as_deref()).map_err(|error| ApiError::internal(&error))?;
-        Some(SettingsResponse { rights: rights.to_map() })
+        let public = PublicSettings { name: row.public_name, open_reading: row.open_reading };
+        let history = HistoryVisibility::parse(&row.history).ok_or_else(|| ApiError::internal(&"unknown history"))?;
+        Some(SettingsResponse { rights: rights.to_map(), history, public })
     } else {
         None
+    };
+    let state = OwnState {
+        muted_until: row.muted_until.map(Timestamp::from_millis),
+        archived: row.archived_at.is_some(),
+        hidden: row
+            .hidden_seq
+            .is_some_and(|hidden| last_message.as_ref().is_none_or(|last| last.seq <= Seq::from_db(hidden))),
     };
     Ok(ConversationResponse {
         id,
@@ -267,6 +325,7 @@ async fn show(
         unread_count: u64::try_from(row.unread).unwrap_or(0),
         mention_count: u64::try_from(row.mentioned).unwrap_or(0),
         last_message,
+        state,
         settings,
     })
 }

@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use sea_orm::{ActiveModelTrait as _, ActiveValue::Set};
+use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, DbErr, SqlErr};
 use sealpost_schema::entities::conversation;
-use sealpost_schema::{Action, ConversationId, EventBody, LeastRole, Problem, ProblemKind, RightsChange, Role};
+use sealpost_schema::{
+    Action, ConversationId, ConversationKind, EventBody, HistoryVisibility, LeastRole, Problem, ProblemKind,
+    PublicSettings, RightsChange, Role,
+};
 use sealpost_sealing::ConversationKey;
 use serde::Deserialize;
 
@@ -14,7 +17,7 @@ use super::ConversationResponse;
 use super::control::{Change, Locked, begin, commit, load_locked, not_dm};
 use super::create::check_title;
 use super::model::load_one;
-use crate::auth::Principal;
+use crate::auth::{Principal, username};
 use crate::patch::Patch;
 use crate::problem::{ApiError, ApiResult, Body, Path};
 use crate::state::App;
@@ -30,6 +33,15 @@ pub struct UpdateConversationRequest {
     /// The new least role of each action that gets one.
     #[serde(default)]
     pub rights: RightsChange,
+    /// What those who are added from now on see of what was before. For those who are in, nothing changes.
+    pub history: Option<HistoryVisibility>,
+    /// Makes a channel public, so that everybody signed in can find it by this name and join: 3 to 32 letters a to z, digits, '.', '_'
+    /// and '-', in clear. `null`: it is not public any more. Only owners may.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, min_length = 3, max_length = 32, example = "harbour")]
+    pub public_name: Patch<String>,
+    /// Whether a public channel can be read live without an account. Only owners may.
+    pub open_reading: Option<bool>,
 }
 
 /// Change the title and the settings of a group or channel
@@ -46,6 +58,7 @@ pub struct UpdateConversationRequest {
         (status = 401, body = Problem, content_type = "application/problem+json", description = "No valid token"),
         (status = 403, body = Problem, content_type = "application/problem+json", description = "Your role does not allow it"),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "No such conversation for you"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "Another channel has the public name"),
         (status = 413, body = Problem, content_type = "application/problem+json", description = "Body too large"),
         (status = 415, body = Problem, content_type = "application/problem+json", description = "Not sent as JSON"),
         (status = 422, body = Problem, content_type = "application/problem+json", description = "A value that is not allowed, or a dm"),
@@ -74,12 +87,12 @@ pub async fn update_conversation(
         let change = Change::new(&app, id, me, EventBody::ConversationChanged { sealed_title: None });
         changes.push(set_title(&app, change, key, &request.title, &mut row)?);
     }
-    if let Some(body) = set_rights(&locked, request.rights, &mut row)? {
+    if let Some(body) = set_settings(&locked, request, &mut row)? {
         changes.push(Change::new(&app, id, me, body));
     }
     if !changes.is_empty() {
         row.id = Set(id.0);
-        row.update(&transaction).await.map_err(|error| ApiError::store(&error))?;
+        row.update(&transaction).await.map_err(|error| refused(&error))?;
     }
     for change in &changes {
         change.record(&transaction).await?;
@@ -113,23 +126,75 @@ fn set_title(
 }
 
 /// The event, if anything changes.
-fn set_rights(
+fn set_settings(
     locked: &Locked,
-    mut wanted: RightsChange,
+    request: UpdateConversationRequest,
     row: &mut conversation::ActiveModel,
 ) -> ApiResult<Option<EventBody>> {
-    wanted.retain(|action, least| locked.rights.least(*action) != *least);
-    for (action, least) in &wanted {
+    let public = set_public(locked, &request, row)?;
+    let mut rights = request.rights;
+    rights.retain(|action, least| locked.rights.least(*action) != *least);
+    for (action, least) in &rights {
         check_right(locked, *action, *least)?;
     }
-    if wanted.is_empty() {
+    if !rights.is_empty() {
+        let mut all = locked.row.rights_change().map_err(|error| ApiError::internal(&error))?;
+        all.extend(&rights);
+        row.rights = Set(Some(serde_json::to_string(&all).map_err(|error| ApiError::internal(&error))?));
+    }
+    let history = request.history.filter(|history| history.as_str() != locked.row.history);
+    if let Some(history) = history {
+        row.history = Set(history.as_str().to_owned());
+    }
+    if rights.is_empty() && history.is_none() && public.is_none() {
         return Ok(None);
     }
-    let mut all = locked.row.rights_change().map_err(|error| ApiError::internal(&error))?;
-    all.extend(&wanted);
-    let text = serde_json::to_string(&all).map_err(|error| ApiError::internal(&error))?;
-    row.rights = Set(Some(text));
-    Ok(Some(EventBody::SettingsChanged { rights: wanted }))
+    Ok(Some(EventBody::SettingsChanged { rights, history, public }))
+}
+
+fn set_public(
+    locked: &Locked,
+    request: &UpdateConversationRequest,
+    row: &mut conversation::ActiveModel,
+) -> ApiResult<Option<PublicSettings>> {
+    if request.public_name == Patch::Keep && request.open_reading.is_none() {
+        return Ok(None);
+    }
+    if locked.kind != ConversationKind::Channel {
+        return Err(ApiError::invalid("Only a channel can be public. Create one with `kind` `channel`."));
+    }
+    locked.check_owner()?;
+    let before = PublicSettings { name: locked.row.public_name.clone(), open_reading: locked.row.open_reading };
+    let name = match &request.public_name {
+        Patch::Keep => before.name.clone(),
+        Patch::Clear => None,
+        Patch::Set(name) => {
+            let rule = "A public name has 3 to 32 letters a to z, digits, '.', '_' and '-'.";
+            Some(username::normalize(name).ok_or_else(|| ApiError::invalid(rule))?)
+        }
+    };
+    if name.is_none() && request.open_reading == Some(true) {
+        return Err(ApiError::invalid(
+            "Only a public channel can be read without an account: give it a `public_name`.",
+        ));
+    }
+    let open_reading = name.is_some() && request.open_reading.unwrap_or(before.open_reading);
+    let after = PublicSettings { name, open_reading };
+    if after == before {
+        return Ok(None);
+    }
+    row.public_name = Set(after.name.clone());
+    row.open_reading = Set(after.open_reading);
+    Ok(Some(after))
+}
+
+/// The unique key of public names is the only one that a change can violate.
+fn refused(error: &DbErr) -> ApiError {
+    if matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) {
+        let detail = "Another channel has this public name. Choose another one.";
+        return ApiError::new(ProblemKind::ChannelNameTaken, detail);
+    }
+    ApiError::store(error)
 }
 
 fn check_right(locked: &Locked, action: Action, least: LeastRole) -> ApiResult<()> {

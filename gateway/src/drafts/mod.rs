@@ -8,7 +8,7 @@ mod routes;
 mod store;
 
 pub use notice::tell;
-pub use store::put;
+pub use store::{open, put};
 
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;

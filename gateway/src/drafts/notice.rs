@@ -1,21 +1,8 @@
 //! Telling a user's other connections.
 
-use sealpost_bus::Subject;
-use sealpost_schema::{ControlNotice, DraftNotice, EventId, ServerFrame};
+use sealpost_schema::{DraftNotice, EventId, ServerFrame};
 
 use crate::state::App;
-
-/// To all gateways. A notice that is lost is made up for by the next look at the drafts.
-pub async fn announce(app: &App, notice: DraftNotice) {
-    let published = async {
-        let subject = Subject::new(ControlNotice::SUBJECT).map_err(|error| error.to_string())?;
-        let notice = serde_json::to_vec(&ControlNotice::Draft(notice)).map_err(|error| error.to_string())?;
-        app.live.publish(subject, notice.into()).await.map_err(|error| error.to_string())
-    };
-    if let Err(error) = published.await {
-        tracing::warn!(error, "a draft could not be announced; the user's other devices see it when they look");
-    }
-}
 
 /// To the user's connections here, but for those of the session that wrote it. Opening may need the store, so it has its own task.
 pub fn tell(app: &App, notice: DraftNotice) {

@@ -3,11 +3,11 @@
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 use sealpost_schema::entities::draft;
-use sealpost_schema::{ConversationId, DraftNotice, EventId, SessionId, Timestamp, UserId};
+use sealpost_schema::{ControlNotice, ConversationId, DraftNotice, EventId, SessionId, Timestamp, UserId};
 use serde::Serialize;
 
-use super::notice::announce;
 use crate::conversations::find_visible;
+use crate::live::announce;
 use crate::messages::{check_text, key_error};
 use crate::problem::{ApiError, ApiResult};
 use crate::state::App;
@@ -44,7 +44,9 @@ pub async fn put(
             Some(sealed)
         }
     };
-    announce(app, DraftNotice { user_id, session_id, conversation_id, draft_id: draft_id.0, sealed, updated_at }).await;
+    let notice = DraftNotice { user_id, session_id, conversation_id, draft_id: draft_id.0, sealed, updated_at };
+    // One that is lost is made up for by the next look at the drafts.
+    announce(app, &ControlNotice::Draft(notice)).await;
     Ok(DraftResponse { conversation_id, text, updated_at })
 }
 

@@ -22,4 +22,5 @@ pub use client_address::{ClientAddress, ProxyHeader, TrustedProxies, note_client
 pub use cookies::{BrowserKey, Cookies, browser_key_cookie, cookie_sessions};
 pub use headers::{cors, security_headers};
 pub use pages::own_page;
+pub use places::{Place, Places};
 pub use tls::{Tls, TlsError};

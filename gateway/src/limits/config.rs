@@ -46,8 +46,8 @@ impl LimitsConfig {
         if !(1000..=10_000_000).contains(&self.max_counted) {
             wrong.push(format!("limits.max_counted is {}: use 1000 to 10000000", self.max_counted));
         }
-        if !(1..=1000).contains(&self.free_failures) {
-            wrong.push(format!("limits.free_failures is {}: use 1 to 1000", self.free_failures));
+        if !(1..=1_000_000).contains(&self.free_failures) {
+            wrong.push(format!("limits.free_failures is {}: use 1 to 1000000", self.free_failures));
         }
         if !(1..=86_400).contains(&self.max_delay_seconds) {
             wrong.push(format!("limits.max_delay_seconds is {}: use 1 to 86400", self.max_delay_seconds));

@@ -342,6 +342,11 @@ impl Hub {
         }
     }
 
+    /// Where the room of this conversation stands, if there is one that has started.
+    pub fn head(&self, id: ConversationId) -> Option<Seq> {
+        self.find(id)?.head()
+    }
+
     pub fn find(&self, id: ConversationId) -> Option<Arc<Room>> {
         self.lock().get(&id).cloned()
     }

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use sealpost_lane::{Appended, LaneError, Progress, Waiter};
 use sealpost_schema::{
-    AckLevel, ClientFrame, ClientMessageId, CloseCode, ConversationId, MessageId, Problem, ProblemKind, ServerFrame,
+    AckLevel, ClientFrame, ClientMessageId, CloseCode, ConversationId, MessageId, Problem, ProblemKind, Seq,
+    ServerFrame,
 };
 
 use super::Connection;
 use crate::auth::{Principal, Scope, authenticate};
+use crate::conversations::find_start;
 use crate::drafts;
 use crate::messages::{self, Current, Outgoing};
 use crate::presence;
@@ -392,18 +394,27 @@ fn ack_frame(outgoing: &Outgoing, appended: &Appended, level: AckLevel, stored: 
     }
 }
 
-/// Tells a joined user's connections.
-pub fn join(app: &App, connections: Vec<Arc<Connection>>, id: ConversationId, seq: sealpost_schema::Seq) {
-    for connection in connections {
-        let app = app.clone();
-        app.tasks.clone().spawn(async move {
-            if let Err(code) = super::resume::join(&app, &connection, id, seq).await {
-                connection.close(code);
-            }
-            if connection.closing().is_some() {
-                app.hub.leave(&connection);
-            }
-        });
+/// Tells the connections of one user that they joined a conversation: they see it from `seq` on (`None`: all that they may see).
+pub fn join(app: &App, connections: Vec<Arc<Connection>>, id: ConversationId, seq: Option<Seq>) {
+    let Some(user) = connections.first().map(|connection| connection.user_id) else { return };
+    let app = app.clone();
+    app.tasks.clone().spawn(async move {
+        let start = match find_start(&app, user, id).await {
+            Ok(Some(start)) => start.max(seq.unwrap_or(Seq(1))),
+            Ok(None) => return,
+            Err(_) => return connections.iter().for_each(|connection| connection.close(CloseCode::TryAgainLater)),
+        };
+        let all = connections.iter().map(|connection| enter(&app, connection, id, start));
+        futures_util::future::join_all(all).await;
+    });
+}
+
+async fn enter(app: &App, connection: &Arc<Connection>, id: ConversationId, from: Seq) {
+    if let Err(code) = super::resume::join(app, connection, id, from).await {
+        connection.close(code);
+    }
+    if connection.closing().is_some() {
+        app.hub.leave(connection);
     }
 }
 

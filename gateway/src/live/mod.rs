@@ -5,6 +5,7 @@
 //! events come to it from the local lane at once and from the delivery workers through the bus, and a hole is filled
 //! from the log or the store before anything after it is sent.
 
+mod announce;
 mod connection;
 mod connections;
 mod hub;
@@ -14,9 +15,11 @@ mod resume;
 mod room;
 mod socket;
 
+pub use announce::{announce, hear};
 pub use connection::{Connection, encode};
 pub use connections::Connections;
 pub use hub::Hub;
 pub use inbound::join;
-pub use resume::resync;
+pub use render::render;
+pub use resume::{follow_from_now, resync};
 pub use socket::handler as websocket;

@@ -111,13 +111,15 @@ pub fn frame(event: &Event, opened: Option<Result<String, KeyError>>) -> ServerF
         EventBody::ConversationChanged { .. } => {
             ServerFrame::ConversationChanged { conversation_id, seq, event_id, sender_id, created_at, title: text }
         }
-        EventBody::SettingsChanged { rights } => ServerFrame::SettingsChanged {
+        EventBody::SettingsChanged { rights, history, public } => ServerFrame::SettingsChanged {
             conversation_id,
             seq,
             event_id,
             sender_id,
             created_at,
             rights: rights.clone(),
+            history: *history,
+            public: public.clone(),
         },
         EventBody::ConversationDeleted => {
             ServerFrame::ConversationDeleted { conversation_id, seq, event_id, sender_id, created_at }

@@ -7,23 +7,44 @@ use std::time::Duration;
 use sea_orm::prelude::Uuid;
 use sea_orm::{ColumnTrait, DbErr, EntityTrait as _, QueryFilter, QuerySelect};
 use sealpost_lane::LaneError;
-use sealpost_schema::entities::{conversation, participant, session};
-use sealpost_schema::{CloseCode, ConversationHead, ConversationId, Cursor, Problem, ProblemKind, Seq, ServerFrame};
+use sealpost_schema::entities::{participant, session};
+use sealpost_schema::{
+    CloseCode, ConversationHead, ConversationId, Cursor, LastMessage, Problem, ProblemKind, Seq, ServerFrame,
+};
 
 use super::Connection;
 use super::connection::encode;
 use super::render::render;
 use super::room::{Attach, Room};
+use crate::announcements::greet;
+use crate::conversations::{Wanted, find_start, load};
+use crate::problem::ApiError;
 use crate::state::App;
 
 /// Events fetched in one step.
 const PAGE: usize = 200;
+/// How often a connection that was removed and added again looks whether the removal has come, every 25 ms.
+const MAX_WAITS: u32 = 80;
 /// Conversations that one connection can see.
 const MAX_CONVERSATIONS: u64 = 10_000;
+/// Conversations whose snapshots are loaded in one step.
+const SNAPSHOTS: usize = 100;
+/// A gateway takes back about so many connections in a millisecond; those who come back spread over as long.
+const COMES_BACK_PER_MS: usize = 1;
+const MIN_SPREAD_MS: usize = 500;
+const MAX_SPREAD_MS: usize = 60_000;
 
 /// The rooms of a connection that said hello and does not get events yet.
 pub struct Started {
-    rooms: Vec<Arc<Room>>,
+    rooms: Vec<Place>,
+}
+
+struct Place {
+    room: Arc<Room>,
+    /// The first event that the user may see.
+    start: Seq,
+    /// What `ready` said. The room may have moved on since: live events begin after this, and not after where it is then.
+    head: Seq,
 }
 
 /// Finds the conversations, enters their rooms and sends `ready`. An `Err` closes the connection.
@@ -31,19 +52,24 @@ pub async fn start(app: &App, connection: &Arc<Connection>) -> Result<Started, C
     if !is_live(app, connection).await? {
         return Err(CloseCode::Unauthenticated);
     }
-    let ids: Vec<_> = conversations_of(app, connection).await?;
+    let (ids, starts): (Vec<_>, Vec<_>) = conversations_of(app, connection).await?.into_iter().unzip();
     let rooms = app.hub.enter(&ids).await.map_err(|error| unavailable(&error))?;
-    let heads = rooms
-        .iter()
-        .map(|room| ConversationHead { conversation_id: room.id, head_seq: room.head().unwrap_or_default() })
-        .collect::<Vec<_>>();
+    let place = |(room, start): (Arc<Room>, Seq)| Place { head: room.head().unwrap_or_default(), room, start };
+    let rooms: Vec<Place> = rooms.into_iter().zip(starts).map(place).collect();
+    let named = |place: &Place| ConversationHead { conversation_id: place.room.id, head_seq: place.head };
     connection.send(&ServerFrame::Ready {
         user_id: connection.user_id,
         session_id: connection.session_id,
         heartbeat_seconds: app.config.heartbeat_seconds,
-        conversations: heads,
+        reconnect_within_ms: spread(app.connections.len()),
+        conversations: rooms.iter().map(named).collect(),
     });
+    greet(app, connection).await;
     Ok(Started { rooms })
+}
+
+fn spread(connections: usize) -> u64 {
+    (connections / COMES_BACK_PER_MS).clamp(MIN_SPREAD_MS, MAX_SPREAD_MS) as u64
 }
 
 /// Whether the session has not ended, or the API token is still good.
@@ -61,16 +87,29 @@ async fn is_live(app: &App, connection: &Connection) -> Result<bool, CloseCode> 
     Ok(live.is_some())
 }
 
-async fn conversations_of(app: &App, connection: &Connection) -> Result<Vec<ConversationId>, CloseCode> {
-    let ids: Vec<Uuid> = conversation::Entity::for_user(connection.user_id.0)
+/// The conversations that the connection sees, each with the first event that its user may see.
+async fn conversations_of(app: &App, connection: &Connection) -> Result<Vec<(ConversationId, Seq)>, CloseCode> {
+    let rows: Vec<(Uuid, i64)> = participant::Entity::of_user(connection.user_id.0)
         .select_only()
-        .column(conversation::Column::Id)
+        .columns([participant::Column::ConversationId, participant::Column::VisibleFrom])
         .limit(MAX_CONVERSATIONS)
         .into_tuple()
         .all(&app.db)
         .await
         .map_err(|error| unavailable(&error))?;
-    Ok(ids.into_iter().map(ConversationId).filter(|id| connection.reaches(*id)).collect())
+    let mut seen = Vec::with_capacity(rows.len());
+    for (id, from) in rows.into_iter().map(|(id, from)| (ConversationId(id), from)) {
+        if !connection.reaches(id) {
+            continue;
+        }
+        if from != participant::NOT_YET {
+            seen.push((id, Seq::from_db(from)));
+        } else if let Some(start) = find_start(app, connection.user_id, id).await.map_err(|error| refused(&error))? {
+            // Only those joined in the last moment. What has no event yet comes with the notice of it.
+            seen.push((id, start));
+        }
+    }
+    Ok(seen)
 }
 
 /// A removal that came between looking up the conversations and entering their rooms was not seen by this connection. The store
@@ -78,7 +117,7 @@ async fn conversations_of(app: &App, connection: &Connection) -> Result<Vec<Conv
 async fn leave_what_was_lost(app: &App, connection: &Arc<Connection>) -> Result<(), CloseCode> {
     // Only those that it was in before the look: what it joins meanwhile is newer than the answer.
     let mut lost = connection.conversations();
-    for id in conversations_of(app, connection).await? {
+    for (id, _) in conversations_of(app, connection).await? {
         lost.remove(&id);
     }
     for id in lost {
@@ -90,8 +129,8 @@ async fn leave_what_was_lost(app: &App, connection: &Arc<Connection>) -> Result<
 impl Started {
     /// Live events from the heads that `ready` named.
     pub async fn live(self, app: &App, connection: &Arc<Connection>) -> Result<(), CloseCode> {
-        for room in self.rooms {
-            let from = room.head().unwrap_or_default();
+        for Place { room, start, head } in self.rooms {
+            let from = head.max(before(start));
             follow(app, connection, room, from, usize::MAX).await?;
         }
         leave_what_was_lost(app, connection).await?;
@@ -101,10 +140,19 @@ impl Started {
 
     /// What was missed since `cursor`, then live events.
     pub async fn resume(self, app: &App, connection: &Arc<Connection>, cursor: &Cursor) -> Result<(), CloseCode> {
-        let _turn = app.resumes.acquire().await.map_err(|_| CloseCode::GoingAway)?;
         let (mut conversations, mut events) = (0, 0);
-        for room in self.rooms {
+        let mut left_out = Vec::new();
+        for Place { room, start, .. } in self.rooms {
             let mut from = cursor.get(&room.id).copied().unwrap_or_default();
+            if from < before(start) {
+                if from > Seq(0) {
+                    // They were in it before, and what happened meanwhile is not for them.
+                    let gap =
+                        ServerFrame::Gap { conversation_id: room.id, from_seq: from.next(), to_seq: before(start) };
+                    connection.push_backlog(encode(&gap)).await;
+                }
+                from = before(start);
+            }
             let head = room.head().unwrap_or_default();
             if from > head && !exists(app, room.id, from).await? {
                 let detail = format!(
@@ -117,31 +165,92 @@ impl Started {
                 from = head;
             }
             conversations += 1;
-            events += follow(app, connection, room, from, app.config.max_resume_events).await?;
+            let id = room.id;
+            let budget = app.config.max_resume_total.saturating_sub(usize::try_from(events).unwrap_or(usize::MAX));
+            let sent = follow(app, connection, room, from, app.config.max_resume_events.min(budget)).await?;
+            events += sent.events;
+            left_out.extend(sent.left_out.then_some(id));
         }
         leave_what_was_lost(app, connection).await?;
+        send_snapshots(app, connection, &left_out).await?;
         connection.started();
         connection.push_backlog(encode(&ServerFrame::Resumed { conversations, events })).await;
         Ok(())
     }
 }
 
+/// Where the conversations stand of which not everything was sent. What is newer comes live.
+async fn send_snapshots(app: &App, connection: &Arc<Connection>, ids: &[ConversationId]) -> Result<(), CloseCode> {
+    for ids in ids.chunks(SNAPSHOTS) {
+        let loaded = {
+            let _turn = app.resumes.acquire().await.map_err(|_| CloseCode::GoingAway)?;
+            load(app, connection.user_id, Wanted::These(ids)).await.map_err(|error| refused(&error))?
+        };
+        for conversation in loaded {
+            let last_message = conversation.last_message.map(|message| LastMessage {
+                message_id: message.id,
+                seq: message.seq,
+                sender_id: message.sender_id,
+                created_at: message.created_at,
+                text: message.text,
+                deleted: message.deleted,
+            });
+            let snapshot = ServerFrame::Snapshot {
+                conversation_id: conversation.id,
+                head_seq: conversation.head_seq,
+                read_seq: conversation.read_seq,
+                unread_count: conversation.unread_count,
+                mention_count: conversation.mention_count,
+                last_message,
+            };
+            connection.push_backlog(encode(&snapshot)).await;
+        }
+    }
+    Ok(())
+}
+
+/// The seq before this one.
+fn before(seq: Seq) -> Seq {
+    Seq(seq.0.saturating_sub(1))
+}
+
 /// A user became a participant: their connection sees the conversation from `seq` on.
 pub async fn join(app: &App, connection: &Arc<Connection>, id: ConversationId, seq: Seq) -> Result<(), CloseCode> {
     // A notice can be older than `ready`, which then has told of the conversation.
     connection.until_started().await;
-    if connection.closing().is_some() || connection.is_in(id) || !connection.reaches(id) {
+    if connection.closing().is_some() || !connection.reaches(id) {
+        return Ok(());
+    }
+    // It may be in it from before a removal whose event has not come here yet: with that it leaves, and then it enters again.
+    for _ in 0..MAX_WAITS {
+        if !connection.is_in(id) || app.hub.head(id).is_none_or(|head| head >= before(seq)) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    if connection.is_in(id) {
         return Ok(());
     }
     for room in app.hub.enter(&[id]).await.map_err(|error| unavailable(&error))? {
-        follow(app, connection, room, Seq(seq.0.saturating_sub(1)), app.config.max_resume_events).await?;
+        follow(app, connection, room, before(seq), app.config.max_resume_events).await?;
     }
     leave_what_was_lost(app, connection).await
+}
+
+/// Lets a connection that is nobody's hear a conversation, from the last event on. The caller has shown that it may.
+pub async fn follow_from_now(app: &App, connection: &Arc<Connection>, id: ConversationId) -> Result<(), CloseCode> {
+    for room in app.hub.enter(&[id]).await.map_err(|error| unavailable(&error))? {
+        let head = room.head().unwrap_or_default();
+        follow(app, connection, room, head, usize::MAX).await?;
+    }
+    Ok(())
 }
 
 /// Control notices may have been lost: looks at what the store says of all connections, with two queries for each few hundred users.
 pub async fn resync(app: &App) -> Result<(), DbErr> {
     for connections in app.connections.all().chunks(500) {
+        // What they join from here on is newer than the answers.
+        let before: Vec<_> = connections.iter().map(|connection| connection.conversations()).collect();
         let sessions = connections.iter().map(|connection| connection.session_id.0);
         let live: Vec<Uuid> = session::Entity::find()
             .select_only()
@@ -158,6 +267,7 @@ pub async fn resync(app: &App) -> Result<(), DbErr> {
             .column(participant::Column::UserId)
             .column(participant::Column::ConversationId)
             .filter(participant::Column::UserId.is_in(users))
+            .filter(participant::Column::ShutBy.is_null())
             .into_tuple()
             .all(&app.db)
             .await?;
@@ -165,13 +275,17 @@ pub async fn resync(app: &App) -> Result<(), DbErr> {
         for (user, conversation) in takes_part {
             joined.entry(user).or_default().push(conversation);
         }
-        for connection in connections {
+        for (connection, before) in connections.iter().zip(before) {
             if connection.grant.is_none() && !live.contains(&connection.session_id.0) {
                 connection.close(CloseCode::Unauthenticated);
             }
-            for id in joined.get(&connection.user_id.0).into_iter().flatten().map(|id| ConversationId(*id)) {
+            let mine = joined.get(&connection.user_id.0);
+            for id in before.into_iter().filter(|id| mine.is_none_or(|mine| !mine.contains(&id.0))) {
+                app.hub.leave_one(connection, id);
+            }
+            for id in mine.into_iter().flatten().map(|id| ConversationId(*id)) {
                 if connection.is_started() && !connection.is_in(id) {
-                    super::join(app, vec![Arc::clone(connection)], id, Seq(1));
+                    super::join(app, vec![Arc::clone(connection)], id, None);
                 }
             }
         }
@@ -179,22 +293,30 @@ pub async fn resync(app: &App) -> Result<(), DbErr> {
     Ok(())
 }
 
-/// Sends what follows `from` until the connection can be attached to the room without a gap. Says how many events it sent.
+/// What was sent of a conversation.
+#[derive(Default)]
+struct Sent {
+    events: u64,
+    /// There was more than may be sent, and a `gap` says so.
+    left_out: bool,
+}
+
+/// Sends what follows `from` until the connection can be attached to the room without a gap.
 async fn follow(
     app: &App,
     connection: &Arc<Connection>,
     mut room: Arc<Room>,
     mut from: Seq,
     max: usize,
-) -> Result<u64, CloseCode> {
-    let mut sent = 0;
+) -> Result<Sent, CloseCode> {
+    let mut sent = Sent::default();
     let mut tries = 0;
     loop {
         if let Some(code) = connection.closing() {
             return Err(code);
         }
         match room.attach(connection, Some(from)) {
-            Attach::Done { replayed } => return Ok(sent + replayed),
+            Attach::Done { replayed } => return Ok(Sent { events: sent.events + replayed, ..sent }),
             Attach::Closed => {
                 let entered = app.hub.enter(&[room.id]).await.map_err(|error| unavailable(&error))?;
                 room = entered.into_iter().next().ok_or(CloseCode::TryAgainLater)?;
@@ -203,16 +325,22 @@ async fn follow(
                 let gap = ServerFrame::Gap { conversation_id: room.id, from_seq: from.next(), to_seq: head };
                 connection.push_backlog(encode(&gap)).await;
                 from = head;
+                sent.left_out = true;
             }
             Attach::Behind { .. } => {
-                let events =
-                    app.reader().after(room.id, from, PAGE).await.map_err(|error: LaneError| unavailable(&error))?;
-                app.hub.prepare(&events).await;
+                let events = {
+                    // Held while reading, and not while a slow client takes what was read.
+                    let _turn = app.resumes.acquire().await.map_err(|_| CloseCode::GoingAway)?;
+                    let read = app.reader().after(room.id, from, PAGE).await;
+                    let events = read.map_err(|error: LaneError| unavailable(&error))?;
+                    app.hub.prepare(&events).await;
+                    events
+                };
                 for event in &events {
                     let frame = render(event, &app.keys).ok_or(CloseCode::TryAgainLater)?;
                     connection.push_backlog(encode(&frame)).await;
                     from = event.seq;
-                    sent += 1;
+                    sent.events += 1;
                 }
                 if events.is_empty() {
                     // Shown to others, and neither in the log nor in the store: give it a moment, then let the client come again.
@@ -238,6 +366,10 @@ async fn exists(app: &App, id: ConversationId, seq: Seq) -> Result<bool, CloseCo
     }
     let tail = app.reader().tail(id, Seq(seq.0 - 1)).await.map_err(|error| unavailable(&error))?;
     Ok(tail.last.is_some_and(|(_, last)| last >= seq))
+}
+
+fn refused(ApiError(problem): &ApiError) -> CloseCode {
+    unavailable(&problem.detail)
 }
 
 fn unavailable(error: &dyn std::fmt::Display) -> CloseCode {

@@ -8,7 +8,7 @@ use sealpost_schema::entities::event;
 use sealpost_schema::{ConversationId, Event, EventBody, EventId, MessageId, ProblemKind, Seq, UserId};
 
 use super::get::find;
-use crate::conversations::find_visible;
+use crate::conversations::load_start;
 use crate::problem::{ApiError, ApiResult};
 use crate::state::App;
 
@@ -24,12 +24,10 @@ pub struct Current {
 impl Current {
     /// `conversation`: if it is known; then a message is found that is not stored yet.
     pub async fn load(app: &App, user: UserId, conversation: Option<ConversationId>, id: MessageId) -> ApiResult<Self> {
-        let conversation = match conversation {
-            Some(conversation) => {
-                find_visible(app, user, conversation, "message").await?;
-                conversation
-            }
-            None => ConversationId(find(app, user, id).await?.conversation_id),
+        let (conversation, start) = match conversation {
+            Some(conversation) => (conversation, load_start(app, user, conversation, "message").await?),
+            // The finder has seen to it that they may see it.
+            None => (ConversationId(find(app, user, id).await?.conversation_id), Seq::default()),
         };
         // Before the row: what is stored after this is found in the log.
         let (floor, _) = app.reader().stored_floor(conversation).await.map_err(|error| ApiError::store(&error))?;
@@ -43,7 +41,11 @@ impl Current {
         let events = tail.events_after(floor);
         let row = match stored {
             Some(row) => row,
-            None => match events.values().find(|event| event.id == EventId(id.0) && is_message(event)) {
+            None => match events
+                .range(start..)
+                .map(|(_, event)| event)
+                .find(|event| event.id == EventId(id.0) && is_message(event))
+            {
                 Some(event) => event::Model::of(event).map_err(|error| ApiError::internal(&error))?,
                 // Stored between the two looks.
                 None => find(app, user, id).await?,

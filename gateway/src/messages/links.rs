@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use sea_orm::prelude::Uuid;
 use sea_orm::sea_query::Query;
-use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QuerySelect as _};
+use sea_orm::{ColumnTrait as _, QueryFilter as _, QuerySelect as _};
 use sealpost_schema::entities::{event, participant, user};
 use sealpost_schema::{Action, ConversationId, MessageId, MessageLinks, UserId};
 
@@ -97,13 +97,13 @@ fn names(text: &str) -> BTreeSet<String> {
     names
 }
 
-/// The messages of one conversation with these ids, for what quotes them.
-pub async fn quoted(app: &App, by_conversation: Vec<(Uuid, Uuid)>) -> ApiResult<Vec<event::Model>> {
+/// The messages that are quoted, by conversation and id, as far as the user may see them.
+pub async fn quoted(app: &App, user: UserId, by_conversation: Vec<(Uuid, Uuid)>) -> ApiResult<Vec<event::Model>> {
     if by_conversation.is_empty() {
         return Ok(Vec::new());
     }
     let ids = by_conversation.iter().map(|(_, id)| *id);
-    let rows = event::Entity::find()
+    let rows = event::Entity::for_user(user.0)
         .filter(event::Column::Id.is_in(ids))
         .filter(event::Column::Kind.eq("message_posted"))
         .all(&app.db)

@@ -8,13 +8,13 @@ use axum::Json;
 use axum::extract::State;
 use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
 use sealpost_schema::entities::event;
-use sealpost_schema::{ConversationId, EventBody, Problem, ProblemKind, Seq};
+use sealpost_schema::{ConversationId, EventBody, Problem, ProblemKind, Seq, UserId};
 use serde::{Deserialize, Serialize};
 
 use super::MessageResponse;
 use super::show::{Found, show};
 use crate::auth::Principal;
-use crate::conversations::find_visible;
+use crate::conversations::{find_visible, load_start};
 use crate::problem::{ApiError, ApiResult, Path, Query};
 use crate::state::App;
 
@@ -76,7 +76,7 @@ pub async fn list_messages(
     let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
     let mut messages: BTreeMap<Seq, Found> =
         rows.into_iter().map(|row| (Seq::from_db(row.seq), Found::from(row))).collect();
-    add_unstored(&app, id, &query, floor, &mut messages).await?;
+    add_unstored(&app, principal.user_id, id, &query, floor, &mut messages).await?;
     let mut rows: Vec<_> = if query.after.is_some() {
         messages.into_values().take(limit + 1).collect()
     } else {
@@ -116,6 +116,7 @@ fn page(id: ConversationId, user: sea_orm::prelude::Uuid, query: &ListMessagesQu
 /// Adds what the log has and the store has not: the reader sees its own writes at any ack level.
 async fn add_unstored(
     app: &App,
+    user: UserId,
     id: ConversationId,
     query: &ListMessagesQuery,
     floor: Seq,
@@ -133,10 +134,14 @@ async fn add_unstored(
     let tail = app.reader().tail(id, from).await.map_err(|error| ApiError::lane(&error))?;
     let before = Seq(query.before.unwrap_or(u64::MAX));
     let events = tail.events_after(from);
+    if events.is_empty() {
+        return Ok(());
+    }
+    let start = load_start(app, user, id, "conversation").await?;
     let mut deleted = Vec::new();
     for (seq, event) in &events {
         match &event.body {
-            EventBody::MessagePosted { .. } if *seq < before => {
+            EventBody::MessagePosted { .. } if (start..before).contains(seq) => {
                 if let Entry::Vacant(vacant) = messages.entry(*seq) {
                     let row = event::Model::of(event).map_err(|error| ApiError::internal(&error))?;
                     vacant.insert(row.into());

@@ -25,6 +25,7 @@ use crate::state::App;
 const QUOTED_CHARS: usize = 200;
 
 /// A message to be shown.
+#[derive(Clone)]
 pub struct Found {
     pub row: event::Model,
     /// An edit that the store does not know of yet.
@@ -48,7 +49,7 @@ impl From<Current> for Found {
 
 /// All of them, in their order.
 pub async fn show(app: &App, user: UserId, found: Vec<Found>) -> ApiResult<Vec<MessageResponse>> {
-    let quoted = quotes_in(app, &found).await?;
+    let quoted = quotes_in(app, user, &found).await?;
     let edits = edits_of(app, found.iter().chain(quoted.values())).await?;
     let begun = found.iter().filter(|found| found.row.marks.unwrap_or(0) & Marks::THREAD != 0);
     let mut threads = states(app, user, begun.map(|found| found.row.id).collect()).await?;
@@ -124,14 +125,19 @@ fn links_of(row: &event::Model) -> ApiResult<Option<MessageLinks>> {
 }
 
 /// What these messages answer, by id.
-async fn quotes_in(app: &App, found: &[Found]) -> ApiResult<HashMap<Uuid, Found>> {
-    let mut wanted = Vec::new();
+async fn quotes_in(app: &App, user: UserId, found: &[Found]) -> ApiResult<HashMap<Uuid, Found>> {
+    let (mut quotes, mut wanted) = (HashMap::new(), Vec::new());
     for Found { row, .. } in found.iter().filter(|found| found.row.sealed.is_some()) {
-        let answered = links_of(row)?.and_then(|links| links.reply_to);
-        wanted.extend(answered.map(|id| (row.conversation_id, id.0)));
+        let Some(id) = links_of(row)?.and_then(|links| links.reply_to).map(|id| id.0) else { continue };
+        // What is on the same page needs no query, and may not be stored yet.
+        match found.iter().find(|found| (found.row.conversation_id, found.row.id) == (row.conversation_id, id)) {
+            Some(here) => drop(quotes.insert(id, here.clone())),
+            None => wanted.push((row.conversation_id, id)),
+        }
     }
-    let rows = links::quoted(app, wanted).await?;
-    Ok(rows.into_iter().map(|row| (row.id, Found::from(row))).collect())
+    let rows = links::quoted(app, user, wanted).await?;
+    quotes.extend(rows.into_iter().map(|row| (row.id, Found::from(row))));
+    Ok(quotes)
 }
 
 fn quote(message: MessageResponse) -> QuoteResponse {

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use sea_orm::sea_query::{Expr, OnConflict};
+use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict, Query as Sql};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
 };
@@ -15,7 +15,7 @@ use super::model::MessageResponse;
 use super::show::{Found, show, show_one};
 use super::thread_state::{ThreadResponse, states};
 use crate::auth::Principal;
-use crate::conversations::find_visible;
+use crate::conversations::load_start;
 use crate::page::cut;
 use crate::problem::{ApiError, ApiResult, Body, Path, Query};
 use crate::state::App;
@@ -66,8 +66,15 @@ pub async fn list_threads(
     Query(query): Query<ListThreadsQuery>,
 ) -> ApiResult<Json<ListThreadsResponse>> {
     check_limit(query.limit)?;
-    find_visible(&app, principal.user_id, id, "conversation").await?;
+    let start = load_start(&app, principal.user_id, id, "conversation").await?;
+    let visible = Sql::select()
+        .expr(Expr::val(1))
+        .from(event::Entity)
+        .and_where(Expr::col((event::Entity, event::Column::Id)).equals((thread::Entity, thread::Column::RootId)))
+        .and_where(Expr::col((event::Entity, event::Column::Seq)).gte(start.to_db()))
+        .to_owned();
     let rows = thread::Entity::find()
+        .filter(Expr::exists(visible))
         .filter(thread::Column::ConversationId.eq(id.0))
         .filter(thread::Column::LastSeq.lt(Seq(query.before.unwrap_or(u64::MAX)).to_db()))
         .order_by_desc(thread::Column::LastSeq)

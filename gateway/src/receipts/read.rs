@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::marks::{Reached, Waiting};
 use super::write::store;
 use crate::auth::{Principal, Scope};
-use crate::conversations::find_visible;
+use crate::conversations::{find_visible, head_of};
 use crate::live::Connection;
 use crate::problem::{ApiError, ApiResult, Body, Path};
 use crate::state::App;
@@ -76,8 +76,7 @@ async fn check_seq(app: &App, id: ConversationId, seq: Seq) -> ApiResult<()> {
     if seq <= stored {
         return Ok(());
     }
-    let tail = app.reader().tail(id, stored).await.map_err(|error| ApiError::lane(&error))?;
-    let head = tail.last.map_or(stored, |(_, last)| last.max(stored));
+    let head = head_of(app, id).await?;
     if seq <= head {
         return Ok(());
     }

@@ -77,6 +77,14 @@ impl Actor {
         let mut items: Vec<Item> = Vec::new();
         let mut bytes = 0;
         while let Some(item) = self.queue.pop_front() {
+            if !item.looked && self.is_refused_so_far(&item.draft) {
+                // An append would show that this lane is behind; a refusal appends nothing. So look before saying no: another process may
+                // have appended what allows it. One look does for all that have come by now.
+                self.queue.push_front(item);
+                self.queue.iter_mut().for_each(|item| item.looked = true);
+                self.behind = Some(self.behind.unwrap_or(false));
+                break;
+            }
             bytes += size_of(&item.draft);
             if !items.is_empty() && (items.len() >= config.max_record_events || bytes > config.max_record_bytes) {
                 self.queue.push_front(item);
@@ -92,6 +100,10 @@ impl Actor {
             }
         }
         self.batch = self.number(items);
+    }
+
+    fn is_refused_so_far(&self, draft: &Draft) -> bool {
+        self.fold.check(draft).is_err() && self.known.find(draft.id, draft.sender_id, &draft.body).is_none()
     }
 
     /// The item, if it is to be appended; else it has been answered, or waits for an answer elsewhere.

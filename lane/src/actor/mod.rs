@@ -47,6 +47,8 @@ pub(crate) struct Item {
     pub waiter: Option<Waiter>,
     /// `None`: it must get into the log, however long that takes.
     pub deadline: Option<Instant>,
+    /// The log was looked at after this came: if it is refused now, that counts.
+    pub looked: bool,
 }
 
 impl Item {
@@ -144,7 +146,11 @@ impl Actor {
             position: opened.position,
             fold: opened.fold,
             known: opened.known,
-            queue: opened.decided.into_iter().map(|draft| Item { draft, waiter: None, deadline: None }).collect(),
+            queue: opened
+                .decided
+                .into_iter()
+                .map(|draft| Item { draft, waiter: None, deadline: None, looked: true })
+                .collect(),
             batch: None,
             unstored,
             early_notices: Vec::new(),
@@ -324,6 +330,9 @@ impl Actor {
         }
         if self.batch.is_none() {
             self.build_batch();
+        }
+        if let (None, Some(deep)) = (&self.batch, self.behind) {
+            return self.catch_up(deep);
         }
         if let Some(batch) = &self.batch {
             let append = self.append_of(&batch.record);

@@ -174,7 +174,7 @@ impl Actor {
             retry: false,
         };
         self.known.remove(&event);
-        self.queue.push_back(Item { draft, waiter: None, deadline: None });
+        self.queue.push_back(Item { draft, waiter: None, deadline: None, looked: false });
     }
 
     /// The store has this under one of our numbers, perhaps.

@@ -4,7 +4,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use sealpost_lane::{Draft, LaneConfig, LaneError, Progress, Rule};
 use sealpost_schema::{
-    Action, Event, EventBody, EventId, LeastRole, MessageId, RightsChange, Seq, StoredNotice, UserId,
+    Action, Event, EventBody, EventId, LeastRole, MessageId, RightsChange, Role, Seq, StoredNotice, UserId,
 };
 
 use crate::log::Fault;
@@ -420,7 +420,11 @@ async fn a_right_that_was_taken_counts_at_the_next_number() {
     assert_eq!(one.append(world.conversation, by_bob("a")).await.unwrap_err(), LaneError::Forbidden);
     let set = |least| Draft {
         id: EventId::new(),
-        body: EventBody::SettingsChanged { rights: RightsChange::from([(Action::Post, least)]) },
+        body: EventBody::SettingsChanged {
+            rights: RightsChange::from([(Action::Post, least)]),
+            history: None,
+            public: None,
+        },
         rule: Rule::May(Action::ChangeSettings),
         ..world.draft("settings")
     };
@@ -509,4 +513,26 @@ async fn what_is_deleted_comes_back_without_its_content_when_the_log_has_lost_it
     let contents: Vec<_> = world.logged().iter().map(|event| event.body.content().map(str::to_owned)).collect();
     let content = |text: &str| Some(text.to_owned());
     assert_eq!(contents, [content(""), content(""), content("sealed b"), None, content("sealed c")]);
+}
+
+/// A lane that has not heard of what another process appended says no to nobody who may.
+#[tokio::test]
+async fn a_lane_that_is_behind_looks_before_it_says_no() {
+    let world = World::new().await;
+    let (one, other) = (world.lanes(), world.lanes());
+    other.fold(world.conversation).await.unwrap();
+    let eve = UserId::new();
+    let by = |user, name: &str| Draft { sender_id: user, ..world.draft(name) };
+    assert_eq!(other.append(world.conversation, by(eve, "a")).await.unwrap_err(), LaneError::NotFound);
+    let added = EventBody::ParticipantAdded { user_id: eve, role: Role::Member };
+    let control = Draft { id: EventId::new(), body: added, rule: Rule::Control, ..world.draft("add") };
+    one.append(world.conversation, control).await.unwrap();
+    let sends = ["b", "c", "d"].map(|name| other.append(world.conversation, by(eve, name)));
+    let seqs: Vec<_> = join_all(sends).await.into_iter().map(|sent| sent.unwrap().event.seq.0).collect();
+    assert_eq!(seqs, [2, 3, 4]);
+    // And still no to those who may not.
+    assert_eq!(one.append(world.conversation, by(world.bob, "e")).await.unwrap_err(), LaneError::Forbidden);
+    assert_eq!(one.append(world.conversation, by(UserId::new(), "f")).await.unwrap_err(), LaneError::NotFound);
+    world.log.fail_next([Fault::Unavailable]);
+    assert_eq!(one.append(world.conversation, by(world.bob, "g")).await.unwrap_err(), LaneError::Forbidden);
 }

@@ -54,7 +54,7 @@ impl World {
             created_by: Set(world.ada.0),
             created_at: Set(1),
             deleted_at: Set(None),
-            rights: Set(None),
+            ..Default::default()
         };
         conversation::Entity::insert(row).exec_without_returning(&world.db).await.unwrap();
         for (user, role) in [(world.ada, Role::Owner), (world.bob, Role::Reader)] {
@@ -64,7 +64,7 @@ impl World {
                 role: Set(role.as_str().to_owned()),
                 added_at: Set(1),
                 read_seq: Set(0),
-                delivered_seq: Set(0),
+                ..Default::default()
             };
             participant::Entity::insert(row).exec_without_returning(&world.db).await.unwrap();
         }
@@ -103,7 +103,7 @@ impl World {
                     role: Set(role.as_str().to_owned()),
                     added_at: Set(time),
                     read_seq: Set(0),
-                    delivered_seq: Set(0),
+                    ..Default::default()
                 };
                 participant::Entity::insert(row).exec_without_returning(&self.db).await.unwrap();
             }

@@ -27,6 +27,13 @@ pub struct Model {
     /// What differs from the defaults of the kind: [`RightsChange`] as JSON.
     #[sea_orm(column_type = "Text", nullable)]
     pub rights: Option<String>,
+    /// [`HistoryVisibility`](crate::HistoryVisibility): for those who are added.
+    pub history: String,
+    /// Of a public channel: 3 to 32 characters out of `a-z0-9._-`, in clear.
+    #[sea_orm(unique)]
+    pub public_name: Option<String>,
+    /// Whether a public channel can be read live without an account.
+    pub open_reading: bool,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -58,12 +65,17 @@ pub fn rights(kind: ConversationKind, column: Option<&str>) -> Result<Rights, se
 }
 
 impl Entity {
+    /// Public channels: what everybody signed in can find and join.
+    pub fn public() -> Select<Self> {
+        Self::find().filter(Column::PublicName.is_not_null()).filter(Column::DeletedAt.is_null())
+    }
+
     /// Conversations that `user` takes part in and that are not deleted.
     pub fn for_user(user: Uuid) -> Select<Self> {
         let mine = Query::select()
             .column(participant::Column::ConversationId)
             .from(participant::Entity)
-            .and_where(participant::Column::UserId.eq(user))
+            .cond_where(participant::sees(user))
             .to_owned();
         Self::find().filter(Column::Id.in_subquery(mine)).filter(Column::DeletedAt.is_null())
     }

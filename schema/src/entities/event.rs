@@ -1,7 +1,7 @@
 //! The stored events. A message is its `message_posted` event: same id, same seq.
 
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
+use sea_orm::sea_query::{Expr, ExprTrait as _, Query, SelectStatement};
 
 use super::{conversation, participant};
 use crate::{ClientMessageId, ConversationId, Event, EventBody, EventId, MessageLinks, Seq, Timestamp, UserId};
@@ -66,26 +66,48 @@ pub struct StoredEventError {
 }
 
 impl Entity {
-    /// Events of one conversation, if `user` takes part in it.
+    /// Events of one conversation that `user` may see. This and [`for_user`](Self::for_user) are the one place where the store's events
+    /// are held to who sees what.
     pub fn of_for_user(conversation: Uuid, user: Uuid) -> Select<Self> {
-        Self::for_user(user).filter(Column::ConversationId.eq(conversation))
+        let from = participations(user)
+            .column((participant::Entity, participant::Column::VisibleFrom))
+            .and_where(Expr::col((participant::Entity, participant::Column::ConversationId)).eq(conversation))
+            .to_owned();
+        // Of somebody who takes no part it is NULL, and nothing is greater or equal.
+        Self::find()
+            .filter(Column::ConversationId.eq(conversation))
+            .filter(Expr::col((Entity, Column::Seq)).gte(Expr::SubQuery(None, Box::new(from.into()))))
     }
 
-    /// Events of all conversations that `user` takes part in.
+    /// Events of all conversations that `user` may see.
     pub fn for_user(user: Uuid) -> Select<Self> {
-        let mine = Query::select()
-            .column(participant::Column::ConversationId)
-            .from(participant::Entity)
-            .inner_join(
-                conversation::Entity,
-                Expr::col((conversation::Entity, conversation::Column::Id))
-                    .equals((participant::Entity, participant::Column::ConversationId)),
+        let mine = participations(user)
+            .expr(Expr::val(1))
+            .and_where(
+                Expr::col((participant::Entity, participant::Column::ConversationId))
+                    .equals((Entity, Column::ConversationId)),
             )
-            .and_where(participant::Column::UserId.eq(user))
-            .and_where(conversation::Column::DeletedAt.is_null())
+            .and_where(
+                Expr::col((participant::Entity, participant::Column::VisibleFrom))
+                    .lte(Expr::col((Entity, Column::Seq))),
+            )
             .to_owned();
-        Self::find().filter(Column::ConversationId.in_subquery(mine))
+        Self::find().filter(Expr::exists(mine))
     }
+}
+
+/// What `user` takes part in and may see.
+fn participations(user: Uuid) -> SelectStatement {
+    Query::select()
+        .from(participant::Entity)
+        .inner_join(
+            conversation::Entity,
+            Expr::col((conversation::Entity, conversation::Column::Id))
+                .equals((participant::Entity, participant::Column::ConversationId)),
+        )
+        .cond_where(participant::sees(user))
+        .and_where(Expr::col((conversation::Entity, conversation::Column::DeletedAt)).is_null())
+        .to_owned()
 }
 
 impl Model {

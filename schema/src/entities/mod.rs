@@ -3,9 +3,12 @@
 //! Handlers start from the scoped finders; the bare `find()` is for workers. Moments are `BIGINT` milliseconds, ids are
 //! UUIDs (16-byte blobs in SQLite).
 
+pub mod announcement;
+pub mod announcement_mark;
 pub mod api_token;
 pub mod audit;
 pub mod avatar;
+pub mod block;
 pub mod code_failure;
 pub mod conversation;
 pub mod conversation_key;
@@ -13,6 +16,7 @@ pub mod draft;
 pub mod event;
 pub mod identity;
 pub mod invitation;
+pub mod invite_link;
 pub mod mail_token;
 pub mod mention;
 pub mod oidc_sign_in;

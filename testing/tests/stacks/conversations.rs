@@ -73,7 +73,7 @@ pub async fn a_removed_participant_gets_nothing_more(stack: &Stack) {
     assert!(again.view.events(&group).is_empty());
 }
 
-pub async fn racing_messages_of_a_removed_participant_get_no_later_seq(stack: &Stack) {
+pub async fn attack_3_racing_messages_of_a_removed_participant_get_no_later_seq(stack: &Stack) {
     let (ann, bob) = (User::sign_up(stack, 0, "ann").await, User::sign_up(stack, 1, "bob").await);
     let group = ann.group(&[&bob]).await;
     let (mut to_ann, mut to_bob) = (ann.socket().await, bob.socket().await);
@@ -150,6 +150,8 @@ pub async fn both_ends_read_one_order(stack: &Stack) {
     assert_eq!(to_eve.view.messages(&group), eve.history(&group).await);
     for mut one in sent {
         one.socket.wait_for_seq(&group, head).await;
-        assert_eq!(one.socket.view.messages(&group), to_eve.view.messages(&group));
+        // The one who connects second may come when the other has begun: everything from there on.
+        let (seen, all) = (one.socket.view.messages(&group), to_eve.view.messages(&group));
+        assert!(seen.len() >= 200 && all.ends_with(&seen), "{seen:?}");
     }
 }

@@ -41,3 +41,37 @@ pub async fn a_slow_reader_is_closed_and_comes_back_to_everything(stack: &Stack)
     ann.say(&group, "last", "live again").await.ok(201);
     back.wait_for("live events", |frame| frame["client_message_id"] == "last").await;
 }
+
+/// `ready` says where a conversation stands, and what comes after that is sent, however much comes while the connection starts.
+pub async fn who_connects_amid_messages_misses_nothing(stack: &Stack) {
+    let (ann, bob) = (User::sign_up(stack, 0, "ann").await, User::sign_up(stack, 1, "bob").await);
+    let group = ann.group(&[&bob]).await;
+    stack.settle().await;
+    let mut to_ann = ann.socket().await;
+    let last = 2 + 600;
+    let talk = async {
+        for number in 0..600 {
+            let mut frame = message(&group, &format!("m-{number}"), "on and on");
+            frame["ack"] = json!("accepted");
+            to_ann.send(&frame).await;
+            if number % 4 == 3 {
+                to_ann.wait_for_seq(&group, number + 3).await;
+            }
+        }
+    };
+    // The view of each fails at the first seq that does not follow the one before, beginning with what `ready` named.
+    let connect = async {
+        let mut sockets = Vec::new();
+        for _ in 0..20 {
+            let mut socket = bob.socket().await;
+            let first = socket.view.seq(&group) + 1;
+            socket.wait_for_seq(&group, first.min(last)).await;
+            sockets.push(socket);
+        }
+        sockets
+    };
+    let ((), sockets) = tokio::join!(talk, connect);
+    for mut socket in sockets {
+        socket.wait_for_seq(&group, last).await;
+    }
+}

@@ -8,17 +8,23 @@
 mod accounts;
 mod admin;
 mod alone;
+mod announcements;
 mod bad_input;
 mod changes;
+mod channels;
 mod conversations;
 mod cookies;
 mod edge;
+mod export;
+mod invites;
 mod limits;
 mod live;
 mod mail;
+mod membership;
 mod messages;
 mod oidc;
 mod operations;
+mod own_state;
 mod passkeys;
 mod presence;
 mod profiles;
@@ -58,7 +64,7 @@ on_both_stacks! {
         racing_dms_are_one
         a_new_participant_sees_what_comes_on_an_open_socket
         a_removed_participant_gets_nothing_more
-        racing_messages_of_a_removed_participant_get_no_later_seq
+        attack_3_racing_messages_of_a_removed_participant_get_no_later_seq
         a_deleted_conversation_is_gone_for_everybody
         both_ends_read_one_order;
     messages:
@@ -81,9 +87,33 @@ on_both_stacks! {
         threads_are_listed_followed_and_read
         mentions_are_resolved_listed_and_counted
         drafts_follow_their_user_and_nobody_else;
+    export:
+        an_owner_exports_a_conversation
+        attack_4_an_export_begins_where_its_owner_joined
+        a_user_exports_their_own_data;
+    membership:
+        a_conversation_is_handed_over
+        two_owners_cannot_both_go
+        racing_changes_take_effect_in_one_order
+        who_comes_back_sees_what_follows
+        attack_4_what_came_before_joining_stays_hidden;
+    own_state:
+        muting_and_archiving_are_shared_by_ones_own_devices
+        a_hidden_conversation_comes_back_with_the_next_message
+        who_is_blocked_learns_nothing;
+    channels:
+        a_public_channel_is_found_and_joined
+        the_directory_is_paged
+        an_open_channel_is_read_without_an_account
+        readers_of_one_address_are_bounded;
+    invites:
+        a_link_lets_people_join_as_often_as_it_says
+        a_link_is_as_good_as_the_one_who_made_it
+        attack_20_a_bad_link_tells_nothing
+        attack_22_the_last_use_of_a_link_is_used_once;
     roles:
         each_role_may_do_what_the_table_says
-        what_you_may_not_see_is_not_found
+        attack_1_what_you_may_not_see_is_not_found
         the_last_owner_stays
         rights_are_given_and_taken_for_each_conversation
         nobody_gives_themselves_a_right;
@@ -138,7 +168,8 @@ on_both_stacks! {
         typing_is_told_to_those_who_look
         a_removed_participant_is_seen_no_more_and_sees_nothing;
     live:
-        a_slow_reader_is_closed_and_comes_back_to_everything;
+        a_slow_reader_is_closed_and_comes_back_to_everything
+        who_connects_amid_messages_misses_nothing;
     resume:
         a_resume_brings_exactly_what_was_missed
         a_cursor_in_the_first_frame_resumes

@@ -69,6 +69,8 @@ pub async fn beyond_the_limit_a_gap_frame_says_what_is_left_out(stack: &Stack) {
     let (ann, bob) = (User::sign_up(stack, 0, "ann").await, User::sign_up(stack, 1, "bob").await);
     let eve = User::sign_up(stack, 1, "eve").await;
     let (long, short) = (ann.group(&[&bob, &eve]).await, ann.group(&[&bob]).await);
+    // So that `ready` names all that was before.
+    stack.settle().await;
     let view = bob.socket().await.view;
     let (mut to_ann, mut to_eve) = (ann.socket().await, eve.socket().await);
     for number in 0..110 {
@@ -77,12 +79,22 @@ pub async fn beyond_the_limit_a_gap_frame_says_what_is_left_out(stack: &Stack) {
     // Now bob's gateway has all of it, too.
     to_eve.wait_for_seq(&long, 112).await;
     let little = ann.say(&short, "m-1", "little").await.ok(201)["seq"].as_u64().unwrap();
+    stack.settle().await;
     let mut back = bob.connect().view(view).path("/ws?resume=true").open().await.unwrap();
     assert_eq!(back.frame().await["type"], "ready");
     back.send(&json!({ "type": "resume", "cursor": back.view.cursor() })).await;
     let gap = back.wait_for_type("gap").await;
     assert_eq!((&gap["conversation_id"], &gap["from_seq"]), (&json!(long), &json!(3)), "{gap}");
     assert_eq!(gap["to_seq"], 112, "{gap}");
+    // Where it stands comes with it, as the list of conversations says it.
+    let snapshot = back.wait_for_type("snapshot").await;
+    let shown = bob.get(&format!("/api/conversations/{long}")).await.ok(200)["conversation"].clone();
+    for field in ["head_seq", "read_seq", "unread_count", "mention_count"] {
+        assert_eq!(snapshot[field], shown[field], "{field}: {snapshot}");
+    }
+    let last = &snapshot["last_message"];
+    assert_eq!((&last["message_id"], &last["text"]), (&shown["last_message"]["id"], &json!("much")), "{snapshot}");
+    assert_eq!((&snapshot["conversation_id"], &snapshot["unread_count"]), (&json!(long), &json!(110)));
     back.wait_for_type("resumed").await;
     back.wait_for_seq(&short, little).await;
     assert_eq!(back.view.texts(&short), ["little"]);

@@ -1,52 +1,119 @@
 //! Who may do what.
 
-use sealpost_testing::{Stack, User, message};
+use sealpost_testing::{Reply, Stack, User, message};
 use serde_json::json;
 
-/// Role, and the status of: posting, reacting, editing another's message, pinning, renaming, adding a member, removing a member, deleting
-/// another's message, naming an admin, deleting the conversation.
-const TABLE: [(&str, [u16; 10]); 4] = [
-    ("reader", [403, 403, 403, 403, 403, 403, 403, 403, 403, 403]),
-    ("member", [201, 201, 403, 403, 403, 403, 403, 403, 403, 403]),
-    ("admin", [201, 201, 403, 200, 200, 200, 204, 204, 403, 403]),
-    ("owner", [201, 201, 403, 200, 200, 200, 204, 204, 200, 204]),
+/// Everybody who may ask, and the status of each operation of [`replies`], in order.
+const TABLE: [(&str, Statuses); 6] = [
+    ("stranger", (NOT_FOUND, [404; 19])),
+    ("removed", (NOT_FOUND, [404; 19])),
+    (
+        "reader",
+        (
+            [200, 200, 200, 200, 403, 403, 403],
+            [200, 200, 200, 204, 403, 403, 403, 403, 403, 403, 403, 403, 403, 403, 403, 403, 403, 200, 204],
+        ),
+    ),
+    (
+        "member",
+        (
+            [200, 200, 200, 200, 201, 201, 403],
+            [200, 200, 200, 204, 201, 201, 403, 403, 403, 403, 403, 403, 403, 403, 403, 403, 403, 200, 204],
+        ),
+    ),
+    (
+        "admin",
+        (
+            [200, 200, 200, 200, 201, 201, 201],
+            [200, 200, 200, 204, 201, 201, 403, 200, 200, 200, 200, 200, 204, 204, 403, 403, 403, 200, 204],
+        ),
+    ),
+    (
+        "owner",
+        (
+            [200, 200, 200, 200, 201, 201, 201],
+            [200, 200, 200, 204, 201, 201, 403, 200, 200, 200, 200, 200, 204, 204, 200, 200, 403, 200, 204],
+        ),
+    ),
 ];
+
+/// Of threads, drafts and invite links, and of all else.
+type Statuses = ([u16; 7], [u16; 19]);
+const NOT_FOUND: [u16; 7] = [404; 7];
+
+/// What `bob` gets for each operation in a group that `ann` owns. `eve` is a member, `dan` is not.
+async fn replies(stack: &Stack, group: &str, [ann, bob, eve, dan]: [&User; 4]) -> Vec<Reply> {
+    let path = format!("/api/conversations/{group}");
+    let theirs = ann.say(group, "m-1", "ann's").await.ok(201)["message_id"].as_str().unwrap().to_owned();
+    stack.settle().await;
+    let patch = async |body: serde_json::Value| bob.request("PATCH", &path, body).await;
+    let answer = json!({ "client_message_id": "a-1", "text": "ann's", "thread_id": theirs });
+    ann.post(&format!("{path}/messages"), answer).await.ok(201);
+    stack.settle().await;
+    let to = async |field: &str| {
+        let body = json!({ "client_message_id": field, "text": "@all an answer", field: theirs });
+        bob.post(&format!("{path}/messages"), body).await
+    };
+    let mut replies = vec![
+        bob.get(&format!("{path}/threads")).await,
+        bob.get(&format!("/api/messages/{theirs}/thread")).await,
+        bob.request("PUT", &format!("/api/messages/{theirs}/thread"), json!({ "following": true })).await,
+        bob.request("PUT", &format!("{path}/draft"), json!({ "text": "not yet" })).await,
+        to("reply_to").await,
+        to("thread_id").await,
+        bob.post(&format!("{path}/invites"), json!({ "role": "reader" })).await,
+        bob.get(&path).await,
+        bob.get(&format!("{path}/messages")).await,
+        bob.get(&format!("/api/messages/{theirs}")).await,
+        bob.request("PUT", &format!("{path}/read"), json!({ "seq": 1 })).await,
+        bob.say(group, "b-1", "bob's").await,
+        bob.post(&format!("/api/messages/{theirs}/reactions"), json!({ "emoji": "👍" })).await,
+        bob.request("PUT", &format!("/api/messages/{theirs}"), json!({ "text": "bob's" })).await,
+        bob.request("PUT", &format!("/api/messages/{theirs}/pin"), json!(null)).await,
+        patch(json!({ "title": "Bob's group" })).await,
+        patch(json!({ "rights": { "pin": "member" }, "history": "since_joining" })).await,
+        bob.add(group, dan, "member").await,
+        bob.add(group, eve, "reader").await,
+        bob.remove(group, eve).await,
+        bob.delete(&format!("/api/messages/{theirs}")).await,
+        bob.add(group, dan, "admin").await,
+        bob.post(&format!("{path}/transfer"), json!({ "user_id": ann.id })).await,
+    ];
+    // An owner has handed over by now, and is admin.
+    replies.push(bob.delete(&path).await);
+    replies.push(bob.add(group, bob, "reader").await);
+    replies.push(bob.remove(group, bob).await);
+    replies
+}
 
 pub async fn each_role_may_do_what_the_table_says(stack: &Stack) {
     let (ann, bob) = (User::sign_up(stack, 0, "ann").await, User::sign_up(stack, 1, "bob").await);
-    let eve = User::sign_up(stack, 0, "eve").await;
-    for (role, expected) in TABLE {
-        let group = ann.group(&[&bob]).await;
-        ann.add(&group, &bob, role).await.ok(200);
-        let path = format!("/api/conversations/{group}");
-        let theirs = ann.say(&group, "m-1", "ann's").await.ok(201)["message_id"].as_str().unwrap().to_owned();
-        stack.settle().await;
-        let replies = [
-            bob.say(&group, "b-1", "bob's").await,
-            bob.post(&format!("/api/messages/{theirs}/reactions"), json!({ "emoji": "👍" })).await,
-            bob.request("PUT", &format!("/api/messages/{theirs}"), json!({ "text": "bob's" })).await,
-            bob.request("PUT", &format!("/api/messages/{theirs}/pin"), json!(null)).await,
-            bob.request("PATCH", &path, json!({ "title": "Bob's group" })).await,
-            bob.add(&group, &eve, "member").await,
-            {
-                // So that there is somebody to remove, whatever bob may do.
-                ann.add(&group, &eve, "member").await.ok(200);
-                bob.remove(&group, &eve).await
-            },
-            bob.delete(&format!("/api/messages/{theirs}")).await,
-            bob.add(&group, &eve, "admin").await,
-            bob.delete(&path).await,
-        ];
-        for (reply, status) in replies.iter().zip(expected) {
-            assert_eq!(reply.status, status, "as {role}: {reply}");
-            if status == 403 {
-                reply.is_problem(403, "forbidden");
+    let (eve, dan) = (User::sign_up(stack, 0, "eve").await, User::sign_up(stack, 0, "dan").await);
+    for (role, (of_messages, of_all_else)) in TABLE {
+        let expected = of_messages.into_iter().chain(of_all_else);
+        let group = ann.group(&[&eve]).await;
+        match role {
+            "stranger" => {}
+            "removed" => {
+                ann.add(&group, &bob, "admin").await.ok(200);
+                ann.remove(&group, &bob).await.ok(204);
+            }
+            role => drop(ann.add(&group, &bob, role).await.ok(200)),
+        }
+        for (place, (reply, status)) in
+            replies(stack, &group, [&ann, &bob, &eve, &dan]).await.iter().zip(expected).enumerate()
+        {
+            assert_eq!(reply.status, status, "operation {place} as {role}: {reply}");
+            match status {
+                403 => reply.is_problem(403, "forbidden"),
+                404 => reply.is_problem(404, "not-found"),
+                _ => {}
             }
         }
     }
 }
 
-pub async fn what_you_may_not_see_is_not_found(stack: &Stack) {
+pub async fn attack_1_what_you_may_not_see_is_not_found(stack: &Stack) {
     let (ann, bob) = (User::sign_up(stack, 0, "ann").await, User::sign_up(stack, 1, "bob").await);
     let eve = User::sign_up(stack, 1, "eve").await;
     let dm = ann.dm(&bob).await;

@@ -19,7 +19,7 @@ pub fn event(directory: &Directory, frame: &Value) -> Option<Seen> {
         "participant_added" => Body::Added { user: user("user_id") },
         "participant_removed" => Body::Removed { user: user("user_id") },
         "void" => Body::Void,
-        "message_ack" | "change_ack" | "draft" | "stored" | "gap" => return None,
+        "message_ack" | "change_ack" | "draft" | "snapshot" | "stored" | "gap" => return None,
         // Whatever kinds of events come later: those with a place in a conversation.
         _ => Body::Other,
     };

@@ -25,11 +25,11 @@ mod world;
 
 use std::fmt;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sealpost_torture::checker::{Invariant, Verdict, check};
-use sealpost_torture::history::Entry;
+use sealpost_torture::history::{Answer, Entry, What};
 use tokio::runtime::Builder;
 
 use defect::Defect;
@@ -89,7 +89,10 @@ fn run_seeds(first: u64, count: u64, defect: Option<Defect>, look: impl Fn(Simul
 fn every_seed_keeps_the_promises() {
     let (first, count) = (number("SEALPOST_SIMULATION_FIRST", 0), number("SEALPOST_SIMULATION_SEEDS", 500));
     let failed = Mutex::new(Vec::new());
+    let acknowledged = AtomicUsize::new(0);
     run_seeds(first, count, None, |simulated| {
+        let sent = |entry: &&Entry| matches!(entry.what, What::Ok { answer: Answer::Sent { stored: true, .. }, .. });
+        acknowledged.fetch_add(simulated.history.iter().filter(sent).count(), Ordering::Relaxed);
         if count == 1 {
             simulated.history.iter().for_each(|entry| println!("{}", serde_json::to_string(entry).unwrap()));
         }
@@ -99,6 +102,12 @@ fn every_seed_keeps_the_promises() {
         }
         false
     });
+    // A world in which every send is refused keeps all promises.
+    let acknowledged = acknowledged.into_inner();
+    assert!(
+        acknowledged as u64 >= 5 * count,
+        "{acknowledged} messages were stored in {count} worlds: too few to show anything"
+    );
     let failed = failed.into_inner().unwrap();
     assert!(failed.is_empty(), "{} of {count} seeds broke a promise: {failed:?}", failed.len());
 }

@@ -243,7 +243,9 @@ fn from_sqlite(value: ValueRef<'_>, kind: &str) -> Value {
     match value {
         ValueRef::Null if kind.contains("uuid") => Value::Uuid(None),
         ValueRef::Null if kind.contains("text") || kind.contains("varchar") => Value::String(None),
+        ValueRef::Null if kind.contains("bool") => Value::Bool(None),
         ValueRef::Null => Value::BigInt(None),
+        ValueRef::Integer(number) if kind.contains("bool") => Value::Bool(Some(number != 0)),
         ValueRef::Integer(number) => Value::BigInt(Some(number)),
         ValueRef::Real(number) => Value::Double(Some(number)),
         ValueRef::Text(text) => Value::String(Some(String::from_utf8_lossy(text).into_owned())),

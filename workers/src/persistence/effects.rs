@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use sea_orm::prelude::Uuid;
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter};
-use sealpost_schema::entities::{conversation_key, draft, event, outbox};
-use sealpost_schema::{Event, EventBody};
+use sealpost_schema::entities::{conversation_key, draft, event, outbox, participant};
+use sealpost_schema::{Event, EventBody, UserId};
 
 use super::bases::Bases;
 use super::insert::{is_plain, portions};
@@ -56,6 +56,7 @@ pub(super) async fn apply(
                 pinned.insert(message_id.0);
             }
             EventBody::ReactionAdded { .. } | EventBody::ReactionRemoved { .. } => reacted.push(event),
+            EventBody::ParticipantAdded { user_id, .. } => let_see(transaction, event, user_id).await?,
             EventBody::ConversationDeleted => destroy_keys(transaction, event).await?,
             _ => {}
         }
@@ -131,6 +132,14 @@ async fn name_pin(transaction: &DatabaseTransaction, messages: BTreeSet<Uuid>) -
             .exec(transaction)
             .await?;
     }
+    Ok(())
+}
+
+/// Whoever sees a conversation only since they joined it sees it from this event on. The row knows which event added them, so that one
+/// from before they left and came back has no effect.
+async fn let_see(transaction: &DatabaseTransaction, event: &Event, user: UserId) -> Result<(), DbErr> {
+    let update = participant::Entity::joined(event.conversation_id.0, user.0, event.id.0, event.seq.to_db());
+    update.exec(transaction).await?;
     Ok(())
 }
 

@@ -1,12 +1,12 @@
 //! Changes of messages in the store: whatever order they come in, and however often, the same rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::harness::{World, deletion, event, message, on_both_stores, quick};
 use sea_orm::prelude::Uuid;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
-use sealpost_schema::entities::{event as stored, reaction};
-use sealpost_schema::{ConversationId, Event, EventBody, MessageId, ReactionHash, UserId};
+use sealpost_schema::entities::{event as stored, mention, reaction, thread, thread_follower};
+use sealpost_schema::{ConversationId, Event, EventBody, MessageId, MessageLinks, ReactionHash, UserId};
 use sealpost_workers::persistence::{CONSUMER, PersistenceConfig};
 
 on_both_stores! {
@@ -51,6 +51,26 @@ fn edit(of: &Event, seq: u64) -> Event {
     })
 }
 
+/// Two of three users, so that edits change who is mentioned.
+fn mentions(numbers: &mut Numbers) -> Vec<UserId> {
+    let left_out = numbers.below(4) as u128;
+    (0..3).filter(|user| *user != left_out).map(|user| UserId(Uuid::from_u128(user))).collect()
+}
+
+/// A message that mentions some, and answers in a thread if there is one to answer in.
+fn linked(numbers: &mut Numbers, conversation: ConversationId, seq: u64, roots: &[Event]) -> Event {
+    let mut posted = message(conversation, seq);
+    posted.sender_id = UserId(Uuid::from_u128(numbers.below(3) as u128));
+    let root = numbers.below(roots.len() + 1);
+    let thread_id = roots.get(root).map(|root| MessageId::from(root.id));
+    let mentions_all = numbers.below(4) == 0;
+    if let EventBody::MessagePosted { links, .. } = &mut posted.body {
+        let mentions = mentions(numbers);
+        *links = Some(Box::new(MessageLinks { reply_to: None, thread_id, mentions, mentions_all }));
+    }
+    posted
+}
+
 fn reaction(of: &Event, seq: u64, emoji: u128, user: u128, added: bool) -> Event {
     let (reaction, sealed, message_seq) = (ReactionHash(Uuid::from_u128(emoji)), format!("emoji {seq}"), of.seq);
     let event = change(of, seq, |message_id| {
@@ -68,9 +88,11 @@ fn history(numbers: &mut Numbers) -> Vec<Event> {
     let conversation = ConversationId::new();
     let mut events: Vec<Event> = (1..=6).map(|seq| message(conversation, seq)).collect();
     let mut alive: Vec<Event> = events.clone();
+    // Threads begin with messages that are in none, and go on when those are deleted.
+    let roots = events[..3].to_vec();
     for seq in 7..=120 {
         if alive.is_empty() {
-            events.push(message(conversation, seq));
+            events.push(linked(numbers, conversation, seq, &roots));
             alive.extend(events.last().cloned());
             continue;
         }
@@ -78,7 +100,14 @@ fn history(numbers: &mut Numbers) -> Vec<Event> {
         let of = alive[index].clone();
         let user = numbers.below(2) as u128;
         events.push(match numbers.below(20) {
-            0..6 => edit(&of, seq),
+            0..4 => edit(&of, seq),
+            4..6 => {
+                let mut edited = edit(&of, seq);
+                if let EventBody::MessageEdited { mentions: named, .. } = &mut edited.body {
+                    *named = mentions(numbers);
+                }
+                edited
+            }
             6..11 => reaction(&of, seq, numbers.below(3) as u128, user, true),
             11..15 => reaction(&of, seq, numbers.below(3) as u128, user, false),
             15..17 => change(&of, seq, |message_id| EventBody::MessagePinned { message_id, message_seq: of.seq }),
@@ -88,7 +117,7 @@ fn history(numbers: &mut Numbers) -> Vec<Event> {
                 deletion(seq, &of)
             }
             _ => {
-                let posted = message(conversation, seq);
+                let posted = linked(numbers, conversation, seq, &roots);
                 alive.push(posted.clone());
                 posted
             }
@@ -130,7 +159,55 @@ fn expected(events: &[Event]) -> (BTreeMap<Uuid, Shown>, Reactions) {
     (messages, reactions)
 }
 
+/// By thread: the last seq. Who follows which. Which message mentions whom.
+type Links = (BTreeMap<Uuid, i64>, BTreeSet<(Uuid, Uuid)>, BTreeSet<(Uuid, Uuid)>);
+
+fn expected_links(events: &[Event]) -> Links {
+    let (mut threads, mut followers, mut mentions): Links = Default::default();
+    let mut mention = |message: Uuid, users: &[UserId], all: bool| {
+        mentions.retain(|(of, _)| *of != message);
+        mentions.extend(users.iter().map(|user| (message, user.0)).chain(all.then_some((message, Uuid::nil()))));
+    };
+    for event in events {
+        match &event.body {
+            EventBody::MessagePosted { links: Some(links), .. } => {
+                mention(event.id.0, &links.mentions, links.mentions_all);
+                if let Some(root) = links.thread_id {
+                    threads.insert(root.0, event.seq.to_db());
+                    let author = events.iter().find(|event| event.id.0 == root.0).unwrap().sender_id;
+                    followers.extend([(event.sender_id.0, root.0), (author.0, root.0)]);
+                }
+            }
+            EventBody::MessageEdited { message_id, mentions: users, mentions_all, .. } => {
+                mention(message_id.0, users, *mentions_all);
+            }
+            EventBody::MessageDeleted { message_id, .. } => mention(message_id.0, &[], false),
+            _ => {}
+        }
+    }
+    (threads, followers, mentions)
+}
+
+async fn assert_links(world: &World, events: &[Event]) {
+    let conversation = events[0].conversation_id.0;
+    let threads = thread::Entity::find().filter(thread::Column::ConversationId.eq(conversation)).all(&world.db).await;
+    let followers = thread_follower::Entity::find()
+        .filter(thread_follower::Column::ConversationId.eq(conversation))
+        .filter(thread_follower::Column::Following.eq(true))
+        .all(&world.db)
+        .await;
+    let mentions =
+        mention::Entity::find().filter(mention::Column::ConversationId.eq(conversation)).all(&world.db).await;
+    let stored: Links = (
+        threads.unwrap().into_iter().map(|row| (row.root_id, row.last_seq)).collect(),
+        followers.unwrap().into_iter().map(|row| (row.user_id, row.root_id)).collect(),
+        mentions.unwrap().into_iter().map(|row| (row.message_id, row.user_id)).collect(),
+    );
+    assert_eq!(stored, expected_links(events));
+}
+
 async fn assert_stored(world: &World, events: &[Event]) {
+    assert_links(world, events).await;
     let (messages, reactions) = expected(events);
     let conversation = events[0].conversation_id.0;
     let rows = stored::Entity::find()

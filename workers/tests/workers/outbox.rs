@@ -48,7 +48,7 @@ async fn make_conversation(world: &World) -> (ConversationId, UserId) {
         created_by: Set(owner.0),
         created_at: Set(0),
         deleted_at: Set(None),
-        rights: Set(None),
+        ..Default::default()
     };
     row.insert(&world.db).await.unwrap();
     let row = participant::ActiveModel {
@@ -58,6 +58,7 @@ async fn make_conversation(world: &World) -> (ConversationId, UserId) {
         added_at: Set(0),
         read_seq: Set(0),
         delivered_seq: Set(0),
+        ..Default::default()
     };
     row.insert(&world.db).await.unwrap();
     (id, owner)

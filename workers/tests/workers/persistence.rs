@@ -5,9 +5,9 @@ use crate::harness::{
 };
 use sea_orm::ActiveValue::Set;
 use sea_orm::{ActiveModelTrait, ConnectionTrait, EntityTrait, PaginatorTrait};
-use sealpost_schema::entities::{conversation_key, outbox};
+use sealpost_schema::entities::{conversation_key, outbox, participant};
 use sealpost_schema::{
-    ConversationId, Event, EventBody, EventId, MessageId, Seq, StoredNotice, StoredRange, UserId, VoidedEvent,
+    ConversationId, Event, EventBody, EventId, MessageId, Role, Seq, StoredNotice, StoredRange, UserId, VoidedEvent,
     chat_subject,
 };
 use sealpost_workers::persistence::{CONSUMER, PersistenceConfig};
@@ -27,6 +27,7 @@ on_both_stores! {
     a_deletion_destroys_the_sealed_text
     of_two_deletions_the_first_counts_in_either_order
     deleting_a_conversation_destroys_its_keys
+    whoever_came_back_sees_what_is_after_coming_back
     an_outbox_row_goes_when_its_event_is_stored
     a_database_that_is_away_is_waited_for
     a_worker_stops_while_the_database_is_away
@@ -327,6 +328,39 @@ async fn deleting_a_conversation_destroys_its_keys(world: World) {
     worker.stop().await;
     let keys = conversation_key::Entity::find().all(&world.db).await.unwrap();
     assert_eq!(keys.iter().map(|key| key.conversation_id).collect::<Vec<_>>(), [kept.0]);
+}
+
+/// In any order, and any number of times.
+async fn whoever_came_back_sees_what_is_after_coming_back(world: World) {
+    let (conversation, user) = (ConversationId::new(), UserId::new());
+    let added = |seq| event(conversation, seq, EventBody::ParticipantAdded { user_id: user, role: Role::Member });
+    let (first, removed) = (added(1), event(conversation, 2, EventBody::ParticipantRemoved { user_id: user }));
+    let (back, role) = (added(3), added(4));
+    let row = participant::ActiveModel {
+        conversation_id: Set(conversation.0),
+        user_id: Set(user.0),
+        role: Set("member".to_owned()),
+        added_at: Set(0),
+        read_seq: Set(0),
+        delivered_seq: Set(0),
+        visible_from: Set(participant::NOT_YET),
+        added_event_id: Set(Some(back.id.0)),
+        ..Default::default()
+    };
+    row.insert(&world.db).await.unwrap();
+    let visible_from = async || {
+        let row = participant::Entity::find_by_id((conversation.0, user.0)).one(&world.db).await.unwrap();
+        row.unwrap().visible_from
+    };
+    let worker = world.persistence();
+    for (event, expected) in
+        [(&first, i64::MAX), (&role, i64::MAX), (&back, 3), (&removed, 3), (&first, 3), (&back, 3), (&role, 3)]
+    {
+        world.log.append(std::slice::from_ref(event)).await;
+        world.log.drained(CONSUMER).await;
+        assert_eq!(visible_from().await, expected, "after {}", event.seq);
+    }
+    worker.stop().await;
 }
 
 async fn an_outbox_row_goes_when_its_event_is_stored(world: World) {
