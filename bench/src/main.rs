@@ -18,6 +18,7 @@ mod raw;
 mod report;
 mod resume;
 mod room;
+mod search;
 mod servers;
 mod socket;
 mod start;
@@ -43,6 +44,7 @@ use crate::processes::Watched;
 use crate::raw::RawReport;
 use crate::resume::{ResumeLoad, ResumeReport};
 use crate::room::{RoomLoad, RoomReport};
+use crate::search::{SearchLoad, SearchReport};
 use crate::start::StartReport;
 use crate::suite::{ProgramArguments, SuiteArguments};
 
@@ -112,6 +114,13 @@ enum Command {
         server: RunningServer,
         #[command(flatten)]
         load: ListLoad,
+    },
+    /// Fill conversations and search them, against a running server without limits
+    Search {
+        #[command(flatten)]
+        server: RunningServer,
+        #[command(flatten)]
+        load: SearchLoad,
     },
     /// The time from starting `sealpost serve` on an empty folder to its first answer
     Start {
@@ -205,6 +214,10 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Conversations { server, load } => {
             let report = accounts::list(&mut Population::new(server.url)?, load).await?;
             finish(&report, ListReport::print, server.json)?;
+        }
+        Command::Search { server, load } => {
+            let report = search::run(&mut Population::new(server.url)?, load).await?;
+            finish(&report, SearchReport::print, server.json)?;
         }
         Command::Start { program, json } => {
             finish(&start::run(&program.program()?).await?, StartReport::print, json)?;

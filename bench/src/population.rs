@@ -156,6 +156,16 @@ impl Population {
         Ok(reply.id)
     }
 
+    /// The direct conversations of the first user with so many others.
+    pub async fn with_each(&self, count: usize) -> anyhow::Result<Vec<Uuid>> {
+        let (first, others) = self.accounts.split_first().context("there is no user")?;
+        stream::iter(others.iter().take(count))
+            .map(|other| self.conversation(first, other))
+            .buffered(REQUESTS_AT_ONCE)
+            .try_collect()
+            .await
+    }
+
     /// One more connection of this user.
     pub async fn connect(&self, user: &Account, buffer: usize) -> anyhow::Result<(Socket, Ready)> {
         socket::connect(&self.url, socket::LIVE, user.source, &user.token, buffer).await

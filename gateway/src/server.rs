@@ -41,8 +41,9 @@ use crate::presence::{Presences, hear as hear_presence, run as tell_presence};
 use crate::problem::respond;
 use crate::profiles::AvatarWork;
 use crate::receipts::{Marks, write as write_receipts};
+use crate::search::{Indexer, Search, SearchConfig};
 use crate::state::{App, AppParts};
-use crate::{openapi, operations};
+use crate::{openapi, operations, search};
 
 /// The text of `/metrics`.
 pub type MetricsText = Arc<dyn Fn() -> String + Send + Sync>;
@@ -57,6 +58,7 @@ pub struct GatewayParts {
     pub lane: LaneConfig,
     pub mail: MailConfig,
     pub oidc: OidcConfig,
+    pub search: SearchConfig,
     /// Newest first; that one signs.
     pub signing_keys: Vec<SigningKey>,
     pub key_ring: KeyRing,
@@ -103,6 +105,7 @@ impl Gateway {
             lane,
             mail,
             oidc,
+            search,
             signing_keys,
             key_ring,
             clock,
@@ -150,6 +153,7 @@ impl Gateway {
             throttle: Throttle::new(&limits),
             connections: Arc::new(Connections::new(config.max_connections, config.max_connections_per_user)),
             marks: Marks::default(),
+            search: Search::new(search),
             presences,
             announcements: Announcements::default(),
             public: PublicFeeds::new(config.max_public_readers, config.max_public_readers_per_address),
@@ -176,6 +180,7 @@ impl Gateway {
         app.tasks.spawn(write_receipts(app.clone(), hard_stop.clone()));
         app.tasks.spawn(hear_presence(app.clone(), hard_stop.clone()));
         app.tasks.spawn(tell_presence(app.clone(), hard_stop.clone()));
+        follow_with_the_index(&app);
         app.tasks.spawn(watch_connection(app.clone(), hard_stop));
         let router = router(&app, metrics, ready);
         Ok(Self { app, router })
@@ -215,6 +220,16 @@ impl Gateway {
         };
         tokio::join!(served, deadline);
         Ok(())
+    }
+}
+
+/// Nothing waits for the index: it ends with the soft stop.
+fn follow_with_the_index(app: &App) {
+    let (config, log, db, stop) = (&app.search.config, &app.log, &app.db, &app.stop);
+    app.tasks.spawn(search::upkeep(Arc::clone(log), db.clone(), config.clone(), stop.clone()));
+    if config.enabled {
+        let indexer = Indexer::of(db.clone(), Arc::clone(&app.keys));
+        app.tasks.spawn(search::follow(Arc::clone(log), indexer, config.clone(), stop.clone()));
     }
 }
 

@@ -25,6 +25,7 @@ use crate::passkeys::RelyingParty;
 use crate::presence::Presences;
 use crate::profiles::AvatarWork;
 use crate::receipts::Marks;
+use crate::search::Search;
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -54,6 +55,7 @@ pub struct AppParts {
     pub limits: Limits,
     pub throttle: Throttle,
     pub marks: Marks,
+    pub search: Search,
     pub presences: Arc<Presences>,
     pub announcements: Announcements,
     /// Public channels that are read without an account.

@@ -22,6 +22,7 @@ mod m20261121_000063_own_state;
 mod m20261121_000064_channels;
 mod m20261121_000065_announcements;
 mod m20261121_000070_receipts;
+mod m20261121_000090_search;
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, TransactionTrait};
@@ -51,6 +52,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000064_channels::Migration),
             Box::new(m20261121_000065_announcements::Migration),
             Box::new(m20261121_000070_receipts::Migration),
+            Box::new(m20261121_000090_search::Migration),
         ]
     }
 }

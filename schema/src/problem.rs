@@ -89,6 +89,8 @@ catalogue! {
     SecondFactorOff = "urn:sealpost:problem:second-factor-off", 409, "There is no second factor";
     /// The server has no address that passkeys could belong to.
     PasskeysOff = "urn:sealpost:problem:passkeys-off", 409, "This server has no passkeys";
+    /// Whoever runs the server has switched it off.
+    SearchOff = "urn:sealpost:problem:search-off", 409, "This server does not search";
     TooManyPasskeys = "urn:sealpost:problem:too-many-passkeys", 409, "There are too many passkeys";
     /// Without it nobody could sign in to this account any more.
     LastWayIn = "urn:sealpost:problem:last-way-in", 409, "The last way to sign in cannot go";

@@ -28,7 +28,8 @@ pub(crate) fn run(command: AdminCommand, config: Config) -> anyhow::Result<()> {
     })
 }
 
-async fn open(config: &Config) -> anyhow::Result<DatabaseConnection> {
+/// The store that the settings name, if it is up to date.
+pub(crate) async fn open(config: &Config) -> anyhow::Result<DatabaseConnection> {
     let db = if config.database_url.is_some() {
         database::postgres(config, true).await?
     } else {

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use sealpost_schema::ConversationId;
+
 use crate::config::Role;
 
 /// Sealpost: an encrypted, real-time, durable messaging server.
@@ -43,6 +45,11 @@ pub enum Command {
     Admin {
         #[command(subcommand)]
         command: AdminCommand,
+    },
+    /// Make the search index anew, or empty it, next to a running server or on a cluster's database
+    Search {
+        #[command(subcommand)]
+        command: SearchCommand,
     },
     /// Make keys
     Keys {
@@ -122,6 +129,21 @@ pub enum AdminCommand {
         #[arg(long)]
         password_stdin: bool,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SearchCommand {
+    /// Look at every stored message, and index those that the index lacks or has wrong; progress goes to the standard error
+    Rebuild {
+        /// Only the conversation with this id
+        #[arg(long, value_name = "ID")]
+        conversation: Option<ConversationId>,
+        /// Without rests: for a server that is stopped, or a database that has nothing else to do
+        #[arg(long)]
+        fast: bool,
+    },
+    /// Take everything out of the index
+    Drop,
 }
 
 #[derive(Debug, Subcommand)]

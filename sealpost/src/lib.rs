@@ -13,6 +13,7 @@ mod migrate;
 mod openapi;
 mod output;
 mod run;
+mod search;
 mod telemetry;
 
 pub use cli::{Cli, Command};
@@ -59,6 +60,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Migrate { check } => return migrate::run(checked(&sources, Role::Migrate)?, check),
         Command::Admin { command } => admin::run(command, checked(&sources, Role::Admin)?)?,
+        Command::Search { command } => search::run(&command, checked(&sources, Role::Search)?)?,
         Command::DeadLetters { command } => dead_letters::run(&command, checked(&sources, Role::DeadLetters)?)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::Arc;
 
 use sqlx::sqlite::SqliteConnectOptions;
@@ -307,12 +307,27 @@ impl Stack {
         in_file.or_else(|| self.gateways[0].setting("SIGNING_KEY")).expect("a key that signs")
     }
 
-    /// Runs a command of the program on this stack's data; its output.
-    pub fn run(&self, arguments: &[&str]) -> String {
+    /// Runs a command of the program on this stack's data, with the keys of its gateways.
+    fn command(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(program());
         without_own_settings(&mut command);
         command.args(arguments).current_dir(self.folder.path());
-        let done = command.envs(self.environment.iter().map(|(name, value)| (name, value))).output().unwrap();
+        let setting = |name: &str| self.gateways.first().and_then(|gateway| gateway.setting(name));
+        let keys = ["FERNET_KEYS", "SIGNING_KEY"].map(|name| (name, setting(name)));
+        command.envs(keys.into_iter().filter_map(|(name, value)| Some((name, value?))));
+        command.envs(self.environment.iter().map(|(name, value)| (name, value))).output().unwrap()
+    }
+
+    /// A command that has to fail; what it says.
+    pub fn fails(&self, arguments: &[&str]) -> String {
+        let done = self.command(arguments);
+        assert!(!done.status.success(), "sealpost {} did not fail", arguments.join(" "));
+        String::from_utf8(done.stderr).unwrap()
+    }
+
+    /// A command that has to succeed; its output.
+    pub fn run(&self, arguments: &[&str]) -> String {
+        let done = self.command(arguments);
         let errors = String::from_utf8_lossy(&done.stderr);
         assert!(done.status.success(), "sealpost {} ended with {}: {errors}", arguments.join(" "), done.status);
         String::from_utf8(done.stdout).unwrap()

@@ -77,7 +77,7 @@ impl Grant {
         let (scope, conversation) = match (method.as_str(), segments.as_slice()) {
             (
                 "GET" | "HEAD",
-                ["auth", "me"] | ["users" | "conversations" | "channels" | "announcements"] | ["users", _],
+                ["auth", "me"] | ["users" | "conversations" | "channels" | "announcements" | "search"] | ["users", _],
             ) => (Scope::Read, None),
             ("PUT", ["messages", _, "thread"])
             | (
@@ -156,6 +156,7 @@ mod tests {
             (&get, "/api/conversations".to_owned(), Scope::Read),
             (&get, "/api/messages/x".to_owned(), Scope::Read),
             (&get, "/api/channels".to_owned(), Scope::Read),
+            (&get, "/api/search".to_owned(), Scope::Read),
             (&get, "/api/announcements".to_owned(), Scope::Read),
             (&post, format!("/api/channels/{id}/join"), Scope::Manage),
             (&get, "/api/auth/me".to_owned(), Scope::Read),

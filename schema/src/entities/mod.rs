@@ -26,6 +26,8 @@ pub mod passkey;
 pub mod passkey_ceremony;
 pub mod reaction;
 pub mod recovery_code;
+pub mod search_message;
+pub mod search_term;
 pub mod session;
 pub mod thread;
 pub mod thread_follower;

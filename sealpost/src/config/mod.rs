@@ -21,7 +21,7 @@ pub use validate::Role;
 
 use std::path::PathBuf;
 
-use sealpost_gateway::{AuthConfig, GatewayConfig, LimitsConfig, MailConfig, OidcConfig};
+use sealpost_gateway::{AuthConfig, GatewayConfig, LimitsConfig, MailConfig, OidcConfig, SearchConfig};
 use sealpost_lane::LaneConfig;
 use sealpost_workers::WorkersConfig;
 use secrecy::SecretString;
@@ -56,6 +56,7 @@ pub struct Config {
     pub mail: MailConfig,
     /// Providers by name.
     pub oidc: OidcConfig,
+    pub search: SearchConfig,
     pub lane: LaneConfig,
     pub workers: WorkersConfig,
     pub worker: WorkerConfig,
@@ -88,6 +89,7 @@ impl Default for Config {
             limits: LimitsConfig::default(),
             mail: MailConfig::default(),
             oidc: OidcConfig::default(),
+            search: SearchConfig::default(),
             lane: LaneConfig::default(),
             workers: WorkersConfig::default(),
             worker: WorkerConfig::default(),

@@ -18,6 +18,8 @@ pub enum Role {
     Migrate,
     DeadLetters,
     Admin,
+    /// Reads what is sealed.
+    Search,
     /// Nothing has to be set; what is set has to be right.
     #[value(skip)]
     Any,
@@ -28,6 +30,9 @@ pub(super) fn mistakes(config: &Config, role: Role) -> Vec<String> {
     urls(config, role, &mut wrong);
     wrong.extend(keys::mistakes_in(&config.fernet_keys, &config.signing_keys));
     match role {
+        Role::Search if config.database_url.is_some() => {
+            wrong.extend(keys::missing(&config.fernet_keys, &config.signing_keys));
+        }
         Role::Gateway => wrong.extend(keys::missing(&config.fernet_keys, &config.signing_keys)),
         Role::Serve if config.fernet_keys.is_empty() != config.signing_keys.is_empty() => {
             // `serve` makes both or takes both.
@@ -45,6 +50,7 @@ fn sections(config: &Config) -> Vec<String> {
         config.limits.validate(),
         config.mail.validate(),
         sealpost_gateway::oidc::validate(&config.oidc, &config.gateway.public_url),
+        config.search.validate(),
         config.lane.validate(),
         config.workers.validate(),
         config.database.validate(),

@@ -36,6 +36,7 @@ pub(super) async fn gateway(config: Config) -> anyhow::Result<ExitCode> {
     let parts = GatewayParts {
         mail: config.mail(),
         oidc: config.oidc.clone(),
+        search: config.search,
         config: config.gateway,
         auth: config.auth,
         limits: config.limits,

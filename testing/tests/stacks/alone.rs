@@ -102,6 +102,12 @@ async fn plaintext_is_nowhere(form: Form) {
     assert_eq!(bob.history(&group).await[0].text.as_ref(), Some(&text));
     assert_eq!(bob.get(&format!("/api/conversations/{group}")).await.ok(200)["conversation"]["title"], title);
     stack.settle().await;
+    // With everything that the search index keeps of it.
+    eventually("the texts to be found", async || {
+        let found = bob.get(&format!("/api/search?q={text}&conversation_id={group}")).await.ok(200);
+        (found["results"].as_array()?.len() == 10).then_some(())
+    })
+    .await;
 
     let secrets = [&text, &title, &ann.password, &ann.access_token, &ann.refresh_token];
     let dump = if form == Form::Cluster { stack.database().dump().await } else { String::new() };
@@ -171,4 +177,80 @@ async fn the_users_of_a_killed_gateway_are_seen_as_offline() {
     let (mut to_ann, _to_bob, bob) = ann_sees_bob(&stack).await;
     stack.process("gateway-2").kill();
     until_seen_as(&mut to_ann, &bob, "offline").await;
+}
+
+/// How many messages somebody finds, or why they cannot search.
+async fn finds(user: &User, word: &str) -> Result<usize, String> {
+    let reply = user.get(&format!("/api/search?q={word}&limit=50")).await;
+    if reply.status == 200 {
+        return Ok(reply.body["results"].as_array().unwrap().len());
+    }
+    Err(reply.body["type"].as_str().unwrap().to_owned())
+}
+
+async fn the_operator_empties_the_index_and_makes_it_anew(form: Form) {
+    let stack = Stack::start(form, Settings::default()).await;
+    let (ann, bob) = (User::sign_up(&stack, 0, "ann").await, User::sign_up(&stack, 1, "bob").await);
+    let (one, other) = (ann.group(&[&bob]).await, ann.dm(&bob).await);
+    for number in 0..30 {
+        let group = if number % 3 == 0 { &other } else { &one };
+        ann.say(group, &format!("m-{number}"), &format!("anchor number{number}")).await.ok(201);
+    }
+    eventually("all to be found", async || (finds(&bob, "anchor").await == Ok(30)).then_some(())).await;
+    let before = bob.get("/api/search?q=anchor&limit=50").await.ok(200);
+    stack.settle().await;
+    let done = stack.run(&["search", "drop"]);
+    assert!(done.starts_with("the index is empty; 30 messages were in it"), "{done}");
+    assert_eq!(stack.count("SELECT count(*) FROM search_terms").await, 0);
+    assert_eq!(finds(&bob, "anchor").await, Ok(0));
+    // What is new is indexed; the rest comes back by hand, one conversation or all, while the servers run.
+    ann.say(&one, "m-new", "anchor new").await.ok(201);
+    eventually("the new one to be found", async || (finds(&bob, "anchor").await == Ok(1)).then_some(())).await;
+    let done = stack.run(&["search", "rebuild", "--conversation", &one]);
+    assert!(done.starts_with("21 messages looked at, 20 indexed"), "{done}");
+    assert_eq!(finds(&bob, "anchor").await, Ok(21));
+    let done = stack.run(&["search", "rebuild", "--fast"]);
+    assert!(done.starts_with("31 messages looked at, 10 indexed"), "{done}");
+    let mut after = bob.get("/api/search?q=anchor&limit=50").await.ok(200);
+    let new = after["results"].as_array_mut().unwrap().remove(0);
+    assert_eq!((new["message"]["text"].as_str(), &after), (Some("anchor new"), &before));
+    let missing = uuid::Uuid::now_v7().to_string();
+    let refused = stack.fails(&["search", "rebuild", "--conversation", &missing]);
+    assert!(refused.contains("there is no conversation"), "{refused}");
+}
+
+#[tokio::test]
+async fn the_operator_empties_the_index_and_makes_it_anew_embedded() {
+    the_operator_empties_the_index_and_makes_it_anew(Form::Embedded).await;
+}
+
+#[tokio::test]
+async fn the_operator_empties_the_index_and_makes_it_anew_cluster() {
+    the_operator_empties_the_index_and_makes_it_anew(Form::Cluster).await;
+}
+
+async fn search_can_be_switched_off(form: Form) {
+    let stack = Stack::start(form, Settings::default().set("SEALPOST__SEARCH__ENABLED", false)).await;
+    let ann = User::sign_up(&stack, 0, "ann").await;
+    let group = ann.group(&[]).await;
+    let sent = ann.say(&group, "m-1", "the anchor").await.ok(201);
+    ann.get("/api/search?q=anchor").await.is_problem(409, "search-off");
+    let refused = stack.fails(&["search", "rebuild"]);
+    assert!(refused.contains("search is switched off"), "{refused}");
+    assert!(stack.run(&["search", "drop"]).starts_with("the index is empty; 0 messages"));
+    ann.delete(&format!("/api/messages/{}", sent["message_id"].as_str().unwrap())).await.ok(204);
+    stack.settle().await;
+    for table in ["search_terms", "search_messages"] {
+        assert_eq!(stack.count(&format!("SELECT count(*) FROM {table}")).await, 0, "{table}");
+    }
+}
+
+#[tokio::test]
+async fn search_can_be_switched_off_embedded() {
+    search_can_be_switched_off(Form::Embedded).await;
+}
+
+#[tokio::test]
+async fn search_can_be_switched_off_cluster() {
+    search_can_be_switched_off(Form::Cluster).await;
 }

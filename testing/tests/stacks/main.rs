@@ -31,6 +31,7 @@ mod profiles;
 mod receipts;
 mod resume;
 mod roles;
+mod search;
 mod second_factor;
 mod security;
 mod service_accounts;
@@ -111,6 +112,15 @@ on_both_stacks! {
         a_link_is_as_good_as_the_one_who_made_it
         attack_20_a_bad_link_tells_nothing
         attack_22_the_last_use_of_a_link_is_used_once;
+    search:
+        words_beginnings_and_accents_are_found_in_every_script
+        sender_time_link_and_conversation_narrow_it_down
+        results_follow_edits_and_deletions
+        attack_4_search_finds_nothing_from_before_joining
+        nobody_finds_what_they_may_not_see
+        an_api_token_searches_where_it_may
+        pages_of_results_join_without_a_hole
+        attack_28_hostile_queries_get_an_answer;
     roles:
         each_role_may_do_what_the_table_says
         attack_1_what_you_may_not_see_is_not_found

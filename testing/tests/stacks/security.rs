@@ -42,6 +42,7 @@ pub async fn tokens_are_checked_everywhere(stack: &Stack) {
         ("GET", format!("/api/messages/{somebody}/thread")),
         ("PUT", format!("/api/messages/{somebody}/thread")),
         ("GET", "/api/mentions".to_owned()),
+        ("GET", "/api/search?q=anchor".to_owned()),
         ("GET", "/api/drafts".to_owned()),
         ("GET", format!("/api/conversations/{somebody}/draft")),
         ("PUT", format!("/api/conversations/{somebody}/draft")),

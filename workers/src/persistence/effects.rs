@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use sea_orm::prelude::Uuid;
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter};
-use sealpost_schema::entities::{conversation_key, draft, event, outbox, participant};
+use sealpost_schema::entities::{conversation_key, draft, event, outbox, participant, search_term};
 use sealpost_schema::{Event, EventBody, UserId};
 
 use super::bases::Bases;
@@ -76,7 +76,7 @@ pub(super) async fn apply(
 }
 
 /// Of several deletions of one message the first counts, in whatever order they come. What an edit or reaction says that is stored after
-/// the deletion goes, too.
+/// the deletion goes, too, and the message leaves the search index.
 async fn destroy_messages(transaction: &DatabaseTransaction, messages: BTreeSet<Uuid>) -> Result<(), DbErr> {
     const FIRST: &str = "COALESCE((SELECT MIN(e.seq) FROM events e \
         WHERE e.target_id = events.id AND e.kind = 'message_deleted'), deleted_seq)";
@@ -98,6 +98,7 @@ async fn destroy_messages(transaction: &DatabaseTransaction, messages: BTreeSet<
             .exec(transaction)
             .await?;
         reactions::destroy(transaction, ids.clone()).await?;
+        search_term::forget(transaction, ids.clone()).await?;
         links::forget_mentions(transaction, ids).await?;
     }
     Ok(())
