@@ -140,7 +140,7 @@ impl Cluster {
         let pairs = keys.lines().filter_map(|line| line.split_once('='));
         self.keys = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         output_of(self.command(&["migrate"]), self.folder.path())?;
-        for kind in ["persistence", "delivery", "outbox"] {
+        for kind in ["persistence", "delivery", "outbox", "timers"] {
             self.workers.push(Server::spawn(kind, self.command(&["worker", kind]), self.folder.path())?);
         }
         self.restart_gateway()?;

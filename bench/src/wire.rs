@@ -201,6 +201,7 @@ mod tests {
             thread_id: None,
             mentions: Vec::new(),
             mentions_all: false,
+            expires_at: None,
         }
     }
 

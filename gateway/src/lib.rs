@@ -32,6 +32,7 @@ mod presence;
 mod problem;
 mod profiles;
 mod receipts;
+mod scheduled;
 pub mod search;
 mod second_factor;
 mod server;

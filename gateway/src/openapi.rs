@@ -17,7 +17,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::state::App;
 use crate::{
     admin, announcements, auth, blocks, channels, conversations, drafts, export, invites, mail, messages, oidc,
-    passkeys, presence, profiles, receipts, search, second_factor, service_accounts, users,
+    passkeys, presence, profiles, receipts, scheduled, search, second_factor, service_accounts, users,
 };
 
 #[derive(OpenApi)]
@@ -33,7 +33,7 @@ use crate::{
         (name = "auth", description = "Sign up, sign in, sessions"),
         (name = "users", description = "Find people, and your own profile"),
         (name = "conversations", description = "Conversations and their participants"),
-        (name = "messages", description = "Send, read, search, edit, delete, react, pin; threads, mentions, drafts"),
+        (name = "messages", description = "Send, read, search, edit, delete, react, pin; threads, mentions, drafts, messages for later"),
         (name = "service accounts", description = "Accounts of programs, and their API tokens"),
         (name = "admin", description = "For those who administer this server"),
     )
@@ -81,6 +81,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .merge(presence::router())
         .merge(drafts::router())
         .merge(export::router())
+        .merge(scheduled::router())
         .merge(admin::router())
         .merge(service_accounts::router());
     OpenApiRouter::with_openapi(Document::openapi()).nest("/api", api).routes(routes!(auth::get_jwks))

@@ -64,6 +64,10 @@ impl ApiError {
                 "Your role in this conversation does not allow this. Ask one of its admins.",
             ),
             LaneError::Deleted => Self::message_deleted(),
+            LaneError::Changed => Self::new(
+                ProblemKind::Unavailable,
+                "The settings of this conversation are changing. Nothing was taken; try again.",
+            ),
             LaneError::OutcomeUnknown => Self::new(
                 ProblemKind::OutcomeUnknown,
                 "The event log gave no answer in time. Send the same client_message_id again with \"retry\": true: it will not appear twice.",

@@ -56,6 +56,8 @@ pub struct GatewayParts {
     pub auth: AuthConfig,
     pub limits: LimitsConfig,
     pub lane: LaneConfig,
+    /// How old the server lets messages become; conversations may be set to less. `None`: as old as they want.
+    pub retention_days: Option<u32>,
     pub mail: MailConfig,
     pub oidc: OidcConfig,
     pub search: SearchConfig,
@@ -103,6 +105,7 @@ impl Gateway {
             auth,
             limits,
             lane,
+            retention_days,
             mail,
             oidc,
             search,
@@ -161,6 +164,7 @@ impl Gateway {
             exports: Arc::new(Semaphore::new(export::AT_ONCE)),
             config,
             auth,
+            retention_days,
             clock,
             db,
             log,
@@ -177,6 +181,7 @@ impl Gateway {
         app.tasks.spawn(write_seen(app.clone(), hard_stop.clone()));
         app.tasks.spawn(announcements::watch(app.clone(), hard_stop.clone()));
         app.tasks.spawn(upkeep(app.clone(), hard_stop.clone()));
+        app.tasks.spawn(drop_expired_keys(app.clone(), hard_stop.clone()));
         app.tasks.spawn(write_receipts(app.clone(), hard_stop.clone()));
         app.tasks.spawn(hear_presence(app.clone(), hard_stop.clone()));
         app.tasks.spawn(tell_presence(app.clone(), hard_stop.clone()));
@@ -186,7 +191,7 @@ impl Gateway {
         Ok(Self { app, router })
     }
 
-    /// For the outbox worker in the same process.
+    /// For the workers in the same process.
     pub fn lanes(&self) -> Lanes {
         self.app.lanes.clone()
     }
@@ -394,6 +399,13 @@ async fn listen(app: &App, mut stored: LiveSubscription, mut control: LiveSubscr
             },
             None => return,
         }
+    }
+}
+
+/// Keys of what has disappeared are wiped within a second.
+async fn drop_expired_keys(app: App, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(Duration::from_secs(1))).await.is_some() {
+        app.keys.drop_expired();
     }
 }
 

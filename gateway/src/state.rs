@@ -35,6 +35,8 @@ pub struct AppParts {
     pub config: GatewayConfig,
     pub auth: AuthConfig,
     pub clock: Clock,
+    /// How old the server lets messages become.
+    pub retention_days: Option<u32>,
     pub db: DatabaseConnection,
     pub log: Arc<dyn EventLog>,
     pub live: Arc<dyn Live>,

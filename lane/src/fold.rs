@@ -4,8 +4,9 @@
 //! «removed» exact: no message of a removed participant gets a number after the removal's.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
-use sealpost_schema::{Action, ConversationKind, Event, EventBody, Rights, Role, UserId};
+use sealpost_schema::{Action, ConversationKind, Event, EventBody, Rights, Role, Timestamp, UserId};
 
 use crate::{Draft, LaneError, Rule};
 
@@ -15,6 +16,8 @@ pub struct Fold {
     pub deleted: bool,
     pub roles: HashMap<UserId, Role>,
     pub rights: Rights,
+    /// Messages disappear so many seconds after they were sent.
+    pub disappear_after: Option<u32>,
 }
 
 impl Fold {
@@ -39,12 +42,18 @@ impl Fold {
             EventBody::ParticipantRemoved { user_id } => {
                 self.roles.remove(user_id);
             }
-            EventBody::SettingsChanged { rights, .. } => self.rights.apply(rights),
+            EventBody::SettingsChanged { rights, lifetimes, .. } => {
+                self.rights.apply(rights);
+                if let Some(lifetimes) = lifetimes {
+                    self.disappear_after = lifetimes.disappear_after_seconds;
+                }
+            }
             EventBody::ConversationDeleted => self.deleted = true,
             _ => {}
         }
     }
 
+    /// Whether the draft may be appended now, as it is.
     pub(crate) fn check(&self, draft: &Draft) -> Result<(), LaneError> {
         if draft.rule == Rule::Control {
             return Ok(());
@@ -65,6 +74,17 @@ impl Fold {
             Rule::May(action) => self.rights.allow(*role, action),
             Rule::Control => true,
         };
-        if allowed { Ok(()) } else { Err(LaneError::Forbidden) }
+        if !allowed {
+            return Err(LaneError::Forbidden);
+        }
+        if draft.rule == Rule::Post && draft.body.expires_at() != expiry(self.disappear_after, draft.created_at) {
+            return Err(LaneError::Changed);
+        }
+        Ok(())
     }
+}
+
+/// When a message disappears that is sent now, where messages disappear after so many seconds. What is posted has to say just this.
+pub fn expiry(disappear_after: Option<u32>, now: Timestamp) -> Option<Timestamp> {
+    disappear_after.map(|seconds| now.plus(Duration::from_secs(seconds.into())))
 }

@@ -87,6 +87,7 @@ mod tests {
                 client_message_id: ClientMessageId::try_from(client.to_owned()).unwrap(),
                 sealed: String::new(),
                 links: None,
+                expires_at: None,
             },
         }
     }

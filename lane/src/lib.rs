@@ -28,7 +28,7 @@ mod unstored;
 
 pub use config::LaneConfig;
 pub use error::LaneError;
-pub use fold::Fold;
+pub use fold::{Fold, expiry};
 pub use reader::{Reader, Tail};
 pub use registry::Lanes;
 
@@ -51,7 +51,7 @@ pub struct Draft {
 /// What must hold at the moment the event gets its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
-    /// The sender is a participant whose role may post.
+    /// The sender is a participant whose role may post, and the message disappears when the settings say ([`expiry`]).
     Post,
     /// The sender is the author of the message (named by user id) and still may post, or may edit others' messages.
     EditMessageOf(UserId),

@@ -1,7 +1,7 @@
 //! The lanes of this process: opened when first needed, one per conversation, gone when idle.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sea_orm::{ColumnTrait, DatabaseConnection, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
@@ -39,6 +39,21 @@ pub(crate) struct Inner {
 struct Handle {
     commands: mpsc::Sender<Command>,
     notices: mpsc::Sender<Notice>,
+    disappear_after: DisappearAfter,
+}
+
+/// What the fold says of this, for those who seal a message: asking the lane for each would cost too much. 0: messages stay.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct DisappearAfter(Arc<AtomicU32>);
+
+impl DisappearAfter {
+    pub fn set(&self, seconds: Option<u32>) {
+        self.0.store(seconds.unwrap_or(0), Ordering::Release);
+    }
+
+    fn get(&self) -> Option<u32> {
+        Some(self.0.load(Ordering::Acquire)).filter(|seconds| *seconds > 0)
+    }
 }
 
 impl Lanes {
@@ -148,6 +163,12 @@ impl Lanes {
         Err(LaneError::Unavailable("the server is stopping".to_owned()))
     }
 
+    /// After how many seconds messages disappear, as of the last event that the lane knows. If that changes before a message has its number,
+    /// the lane says [`LaneError::Changed`].
+    pub async fn disappear_after(&self, conversation: ConversationId) -> Result<Option<u32>, LaneError> {
+        Ok(self.open(conversation).await?.disappear_after.get())
+    }
+
     /// Tells the lanes what a persistence worker has committed.
     pub fn stored(&self, notice: &StoredNotice) {
         let lanes = self.lock();
@@ -201,8 +222,10 @@ impl Lanes {
         let opened = self.load(conversation).await?;
         let (commands, command_queue) = mpsc::channel(self.inner.config.queue);
         let (notices, notice_queue) = mpsc::channel(64);
-        let handle = Handle { commands, notices };
-        let actor = Actor::new(Arc::clone(&self.inner), conversation, opened, command_queue, notice_queue);
+        let handle = Handle { commands, notices, disappear_after: DisappearAfter::default() };
+        handle.disappear_after.set(opened.fold.disappear_after);
+        let shown = handle.disappear_after.clone();
+        let actor = Actor::new(Arc::clone(&self.inner), conversation, opened, command_queue, notice_queue, shown);
         let (lanes, stop, own) = (self.clone(), self.inner.stop.clone(), handle.commands.clone().downgrade());
         self.inner.tasks.spawn(async move {
             actor.run(stop).await;
@@ -234,7 +257,8 @@ impl Lanes {
         let roles =
             participants.iter().filter_map(|row| Some((UserId(row.user_id), Role::parse(&row.role)?))).collect();
         let rights = row.rights_of(kind).map_err(|error| LaneError::Corrupt(format!("rights: {error}")))?;
-        let mut fold = Fold { kind, deleted: row.deleted_at.is_some(), roles, rights };
+        let disappear_after = row.lifetimes().disappear_after_seconds;
+        let mut fold = Fold { kind, deleted: row.deleted_at.is_some(), roles, rights, disappear_after };
         let mut known = Known::new(config.max_known, config.known_for());
         let mut head = Seq::default();
         for event in recent.iter().rev() {

@@ -22,6 +22,9 @@ mod m20261121_000063_own_state;
 mod m20261121_000064_channels;
 mod m20261121_000065_announcements;
 mod m20261121_000070_receipts;
+mod m20261121_000080_scheduled;
+mod m20261121_000081_disappearing;
+mod m20261121_000082_retention;
 mod m20261121_000090_search;
 
 use sea_orm_migration::prelude::*;
@@ -52,6 +55,9 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000064_channels::Migration),
             Box::new(m20261121_000065_announcements::Migration),
             Box::new(m20261121_000070_receipts::Migration),
+            Box::new(m20261121_000080_scheduled::Migration),
+            Box::new(m20261121_000081_disappearing::Migration),
+            Box::new(m20261121_000082_retention::Migration),
             Box::new(m20261121_000090_search::Migration),
         ]
     }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ClientMessageId, ConversationId, ConversationKind, EventId, HistoryVisibility, MessageId, PublicSettings,
-    ReactionHash, RightsChange, Role, Seq, Timestamp, UserId,
+    ClientMessageId, ConversationId, ConversationKind, EventId, HistoryVisibility, Lifetimes, MessageId,
+    PublicSettings, ReactionHash, RightsChange, Role, Seq, Timestamp, UserId,
 };
 
 /// One numbered change of a conversation.
@@ -64,6 +64,9 @@ pub enum EventBody {
         /// `None` for a message and nothing else, as nearly all are.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         links: Option<Box<MessageLinks>>,
+        /// It disappears then: after this moment nobody is shown what it says.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expires_at: Option<Timestamp>,
     },
     /// Another text for a message. Of several the one with the highest seq counts, in whatever order they are read.
     MessageEdited {
@@ -76,6 +79,9 @@ pub enum EventBody {
         mentions: Vec<UserId>,
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         mentions_all: bool,
+        /// The message disappears then, and this with it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expires_at: Option<Timestamp>,
     },
     /// Destroys the content of a message, of its edits and of its reactions.
     MessageDeleted {
@@ -89,6 +95,9 @@ pub enum EventBody {
         reaction: ReactionHash,
         /// Envelope of the emoji, bound to this event's id and sender.
         sealed: String,
+        /// The message disappears then, and this with it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expires_at: Option<Timestamp>,
     },
     ReactionRemoved {
         message_id: MessageId,
@@ -96,6 +105,9 @@ pub enum EventBody {
         reaction: ReactionHash,
         /// As in `reaction_added`, for those who did not see that.
         sealed: String,
+        /// As in `reaction_added`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expires_at: Option<Timestamp>,
     },
     MessagePinned {
         message_id: MessageId,
@@ -124,6 +136,8 @@ pub enum EventBody {
         history: Option<HistoryVisibility>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         public: Option<PublicSettings>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lifetimes: Option<Lifetimes>,
     },
     ConversationDeleted,
     /// A number without content: what stood here was refused by the store (see DESIGN «idempotency»).
@@ -184,6 +198,17 @@ impl EventBody {
         }
     }
 
+    /// When the message disappears that this is, or changes.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::MessagePosted { expires_at, .. }
+            | Self::MessageEdited { expires_at, .. }
+            | Self::ReactionAdded { expires_at, .. }
+            | Self::ReactionRemoved { expires_at, .. } => *expires_at,
+            _ => None,
+        }
+    }
+
     /// The envelope that goes when the message is deleted. Empty: it is gone.
     pub fn content(&self) -> Option<&str> {
         match self {
@@ -211,6 +236,11 @@ impl Event {
     /// Whether this holds content of the message: it is the message, or changes it.
     pub fn is_about(&self, message: MessageId) -> bool {
         self.body.target().map_or(self.id == EventId::from(message), |target| target == message)
+    }
+
+    /// Whether its message has disappeared.
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.body.expires_at().is_some_and(|expires_at| expires_at <= now)
     }
 
     /// The same without its content.

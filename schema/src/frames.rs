@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    ClientMessageId, ConversationId, ConversationKind, EventId, HistoryVisibility, MessageId, NamedRole, OwnState,
-    Presence, Problem, PublicSettings, RightsChange, Role, Seq, SessionId, Timestamp, UserId,
+    ClientMessageId, ConversationId, ConversationKind, EventId, HistoryVisibility, Lifetimes, MessageId, NamedRole,
+    OwnState, Presence, Problem, PublicSettings, RightsChange, Role, ScheduledFailure, ScheduledState, Seq, SessionId,
+    Timestamp, UserId,
 };
 
 /// The last seq that a client has seen, for each conversation. Any gateway understands it.
@@ -291,6 +292,17 @@ pub enum ServerFrame {
         conversation_id: ConversationId,
         state: OwnState,
     },
+    /// A message that you scheduled was made, changed, sent, refused or cancelled, here or on another device.
+    ScheduledMessage {
+        conversation_id: ConversationId,
+        /// The id that it has, or will have, as a message.
+        message_id: MessageId,
+        state: ScheduledState,
+        /// Why it was refused.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failure: Option<ScheduledFailure>,
+        send_at: Timestamp,
+    },
     /// You block this user, or do not any more: lists of conversations may have changed.
     UserBlocked {
         user_id: UserId,
@@ -313,7 +325,8 @@ pub enum ServerFrame {
         conversation_kind: ConversationKind,
         participants: Vec<NamedRole>,
     },
-    /// Event: a message. `text` is `null` if it was deleted since, or cannot be opened any more (then `unreadable` is true).
+    /// Event: a message. `text` is `null` if it was deleted or has disappeared since, or cannot be opened any more (then `unreadable` is
+    /// true).
     Message {
         conversation_id: ConversationId,
         seq: Seq,
@@ -334,6 +347,9 @@ pub enum ServerFrame {
         mentions: Vec<UserId>,
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         mentions_all: bool,
+        /// It disappears then: drop it, with its edits and reactions. No event tells of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expires_at: Option<Timestamp>,
     },
     /// Event: a message has another text. `text` is `null` if the message was deleted since, or the edit cannot be opened.
     MessageEdited {
@@ -432,6 +448,9 @@ pub enum ServerFrame {
         /// How public a channel is from now on.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         public: Option<PublicSettings>,
+        /// How long what is said from now on stays.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lifetimes: Option<Lifetimes>,
     },
     /// Event: the conversation is gone. It is the last one.
     ConversationDeleted {

@@ -10,12 +10,14 @@ pub mod entities;
 mod event;
 mod frames;
 mod ids;
+mod lifetimes;
 mod notice;
 mod own_state;
 mod problem;
 mod public_frames;
 mod rights;
 mod role;
+mod scheduled;
 mod signal;
 
 pub use clock::{Clock, Timestamp};
@@ -25,10 +27,12 @@ pub use event::{
 };
 pub use frames::{AckLevel, ClientFrame, CloseCode, ConversationHead, Cursor, LastMessage, ServerFrame, UserPresence};
 pub use ids::{ClientMessageId, ConversationId, EventId, IdError, MessageId, ReactionHash, Seq, SessionId, UserId};
-pub use notice::{ControlNotice, DraftNotice, StoredNotice, StoredRange, VoidedEvent};
+pub use lifetimes::Lifetimes;
+pub use notice::{ControlNotice, DraftNotice, ScheduledNotice, StoredNotice, StoredRange, TIMERS_SUBJECT, VoidedEvent};
 pub use own_state::OwnState;
 pub use problem::{Problem, ProblemKind};
 pub use public_frames::{PublicClientFrame, PublicServerFrame};
 pub use rights::{Action, HistoryVisibility, LeastRole, PublicSettings, Rights, RightsChange};
 pub use role::{ConversationKind, Role};
+pub use scheduled::{ScheduledFailure, ScheduledState};
 pub use signal::{Audience, Mark, Presence, PresenceNotice, Signal, SignalBody};

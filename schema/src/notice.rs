@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ConversationId, EventId, MessageId, OwnState, Seq, SessionId, Timestamp, UserId};
+use crate::{
+    ConversationId, EventId, MessageId, OwnState, ScheduledFailure, ScheduledState, Seq, SessionId, Timestamp, UserId,
+};
 
 /// From a persistence worker, after a commit. Subject [`StoredNotice::SUBJECT`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +62,8 @@ pub enum ControlNotice {
     Joined { user_id: UserId, conversation_id: ConversationId, seq: Seq },
     /// A user wrote a draft or dropped it: their other connections are told.
     Draft(DraftNotice),
+    /// A scheduled message of a user was made, changed, sent, refused or cancelled: their connections are told.
+    Scheduled(ScheduledNotice),
     /// Sessions ended: their connections are closed and their access tokens are refused.
     SessionsEnded { session_ids: Vec<SessionId> },
     /// There is an announcement, or one was withdrawn: look.
@@ -89,6 +93,23 @@ pub struct DraftNotice {
     pub updated_at: Timestamp,
 }
 
+/// See [`ControlNotice::Scheduled`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScheduledNotice {
+    pub user_id: UserId,
+    pub conversation_id: ConversationId,
+    /// Of the message that it becomes.
+    pub message_id: MessageId,
+    pub state: ScheduledState,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<ScheduledFailure>,
+    pub send_at: Timestamp,
+}
+
 impl ControlNotice {
     pub const SUBJECT: &'static str = "live.control";
 }
+
+/// Subject of a word to the timers workers: something may be due sooner than they think. It says nothing else, and may be lost: they look
+/// again every few seconds.
+pub const TIMERS_SUBJECT: &str = "live.timers";

@@ -103,6 +103,9 @@ catalogue! {
     MessageDeleted = "urn:sealpost:problem:message-deleted", 409, "The message is deleted";
     TooManyReactions = "urn:sealpost:problem:too-many-reactions", 409, "Too many different reactions";
     TooManyPins = "urn:sealpost:problem:too-many-pins", 409, "Too many pinned messages";
+    /// A scheduled message that is being sent, or was.
+    AlreadySent = "urn:sealpost:problem:already-sent", 409, "The message is being sent, or was sent";
+    TooManyScheduled = "urn:sealpost:problem:too-many-scheduled", 409, "Too many scheduled messages";
     LastOwner = "urn:sealpost:problem:last-owner", 409, "The last owner cannot go";
     EmptyText = "urn:sealpost:problem:empty-text", 422, "The text is empty";
     TextTooLong = "urn:sealpost:problem:text-too-long", 422, "The text is too long";

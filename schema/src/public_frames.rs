@@ -40,6 +40,9 @@ pub enum PublicServerFrame {
         sender_name: Option<String>,
         created_at: Timestamp,
         text: Option<String>,
+        /// It disappears then: drop it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expires_at: Option<Timestamp>,
     },
     ChannelMessageDeleted {
         channel_id: ConversationId,

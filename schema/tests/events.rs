@@ -10,6 +10,7 @@ const V1: &str = include_str!("golden/record.v1.json");
 const LATER: [(&str, &str); 1] = [(include_str!("golden/settings.v1.json"), "settings_changed")];
 /// Changes of messages.
 const LINKS: &str = include_str!("golden/record.v1.links.json");
+const LIFETIMES: &str = include_str!("golden/record.v1.lifetimes.json");
 const CHANGES: &str = include_str!("golden/record.v1.changes.json");
 
 #[test]
@@ -56,6 +57,17 @@ fn links_of_messages_are_read_and_written_to_the_letter() {
     assert_eq!(String::from_utf8(record.encode()).unwrap(), LINKS.trim_end());
     assert!(record.events.iter().all(|event| event.body.mentions_all()));
     assert!(record.events[0].body.thread().is_some());
+}
+
+#[test]
+fn what_disappears_is_read_and_written_to_the_letter() {
+    let record = EventRecord::decode(LIFETIMES.trim_end().as_bytes()).unwrap();
+    assert_eq!(String::from_utf8(record.encode()).unwrap(), LIFETIMES.trim_end());
+    let expires_at = record.events[1].body.expires_at().unwrap();
+    assert!(record.events[1..].iter().all(|event| event.body.expires_at() == Some(expires_at)));
+    assert!(record.events[1].is_expired(expires_at));
+    assert!(!record.events[1].is_expired(expires_at.minus(std::time::Duration::from_millis(1))));
+    assert!(!record.events[0].is_expired(expires_at));
 }
 
 #[test]

@@ -86,6 +86,8 @@ pub enum WorkerKind {
     Delivery,
     /// Publishes control changes that were committed to the database
     Outbox,
+    /// Does what is due: sends scheduled messages, destroys what has disappeared or is too old
+    Timers,
 }
 
 #[derive(Debug, Subcommand)]

@@ -26,6 +26,9 @@ pub async fn shared(form: Form) -> Running {
     let settings = Settings::default().set("SEALPOST__GATEWAY__MAX_RESUME_EVENTS", 100);
     // Passkeys need a name.
     let settings = settings.set("SEALPOST__GATEWAY__PUBLIC_URL", SHARED_ORIGIN);
+    // More than any test wants, so that there is a limit.
+    let settings = settings.set("SEALPOST__RETENTION__DAYS", 3650);
+    let settings = settings.set("SEALPOST__WORKERS__TIMERS__RETENTION_INTERVAL_MS", 500);
     let running = Stack::start(form, settings).await;
     *slot = Arc::downgrade(&running.0);
     running

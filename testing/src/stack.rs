@@ -18,7 +18,8 @@ use crate::settings::{Form, Settings, nats_server, program, root};
 use crate::wait::eventually;
 
 const GATEWAYS: usize = 2;
-const WORKERS: [&str; 5] = ["persistence-1", "persistence-2", "delivery-1", "delivery-2", "outbox-1"];
+const WORKERS: [&str; 7] =
+    ["persistence-1", "persistence-2", "delivery-1", "delivery-2", "outbox-1", "timers-1", "timers-2"];
 
 /// Fields are dropped in this order: the processes end before what they use goes.
 pub struct Stack {

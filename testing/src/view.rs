@@ -28,7 +28,7 @@ impl View {
         let Some(conversation) = frame["conversation_id"].as_str().map(str::to_owned) else { return };
         match kind {
             "message_ack" | "change_ack" | "draft" | "snapshot" | "stored" | "receipt" | "typing_start"
-            | "typing_stop" | "presence_update" | "conversation_state" => {}
+            | "typing_stop" | "presence_update" | "conversation_state" | "scheduled_message" => {}
             "gap" => {
                 let seen = self.cursor.get(&conversation).copied().unwrap_or(0);
                 assert_eq!(frame["from_seq"], seen + 1, "a gap frame that does not begin after {seen}: {frame}");

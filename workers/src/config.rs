@@ -5,6 +5,7 @@ use serde::Deserialize;
 use crate::delivery::DeliveryConfig;
 use crate::outbox::OutboxConfig;
 use crate::persistence::PersistenceConfig;
+use crate::timers::TimersConfig;
 
 /// Section `workers`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -13,12 +14,13 @@ pub struct WorkersConfig {
     pub persistence: PersistenceConfig,
     pub delivery: DeliveryConfig,
     pub outbox: OutboxConfig,
+    pub timers: TimersConfig,
 }
 
 impl WorkersConfig {
     /// What is wrong, each with its key and the way out; empty if nothing is.
     pub fn validate(&self) -> Vec<String> {
-        [self.persistence.validate(), self.delivery.validate(), self.outbox.validate()].concat()
+        [self.persistence.validate(), self.delivery.validate(), self.outbox.validate(), self.timers.validate()].concat()
     }
 }
 
@@ -37,9 +39,15 @@ mod tests {
         config.persistence.max_events = 0;
         config.delivery.max_ack_pending = 1;
         config.outbox.concurrency = 0;
+        config.timers.page = 0;
         let wrong = config.validate().join("\n");
-        for key in ["workers.persistence.max_events", "workers.delivery.max_ack_pending", "workers.outbox.concurrency"]
-        {
+        let keys = [
+            "workers.persistence.max_events",
+            "workers.delivery.max_ack_pending",
+            "workers.outbox.concurrency",
+            "workers.timers.page",
+        ];
+        for key in keys {
             assert!(wrong.contains(key), "{key} is not in {wrong}");
         }
     }

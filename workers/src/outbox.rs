@@ -180,6 +180,7 @@ fn report(id: Uuid, error: &LaneError) {
         LaneError::NotFound
         | LaneError::Forbidden
         | LaneError::Deleted
+        | LaneError::Changed
         | LaneError::Refused(_)
         | LaneError::Corrupt(_) => {
             tracing::error!(outbox = %id, %error, "a control change is refused by its lane, and stays in the outbox");

@@ -82,11 +82,12 @@ impl Grant {
             ("PUT", ["messages", _, "thread"])
             | (
                 "GET" | "HEAD",
-                ["mentions" | "drafts"]
+                ["mentions" | "drafts" | "scheduled"]
                 | ["messages", _]
                 | ["messages", _, "edits" | "reactions" | "receipts" | "thread"],
             ) => (Scope::Read, Some(None)),
             ("PUT" | "DELETE", ["messages", _] | ["messages", _, "pin"])
+            | ("PATCH" | "DELETE", ["scheduled", _])
             | ("POST", ["messages", _, "reactions"])
             | ("DELETE", ["messages", _, "reactions", _]) => (Scope::Send, Some(None)),
             // A link lets strangers in, and seeing links is for those who may make some.
@@ -94,9 +95,8 @@ impl Grant {
             ("GET" | "HEAD", ["conversations", id, ..])
             | ("PUT", ["conversations", id, "read"])
             | ("PATCH", ["conversations", id, "state"]) => (Scope::Read, Some(id.parse().ok())),
-            ("POST", ["conversations", id, "messages"]) | ("PUT" | "DELETE", ["conversations", id, "draft"]) => {
-                (Scope::Send, Some(id.parse().ok()))
-            }
+            ("POST", ["conversations", id, "messages" | "scheduled"])
+            | ("PUT" | "DELETE", ["conversations", id, "draft"]) => (Scope::Send, Some(id.parse().ok())),
             ("POST", ["conversations"] | ["invites", "join"]) => (Scope::Manage, Some(None)),
             ("POST", ["channels", id, "join"]) | (_, ["conversations", id, ..]) => {
                 (Scope::Manage, Some(id.parse().ok()))
@@ -170,6 +170,11 @@ mod tests {
             (&put, "/api/messages/x/thread".to_owned(), Scope::Read),
             (&get, "/api/mentions".to_owned(), Scope::Read),
             (&get, "/api/drafts".to_owned(), Scope::Read),
+            (&get, "/api/scheduled".to_owned(), Scope::Read),
+            (&get, format!("/api/conversations/{id}/scheduled"), Scope::Read),
+            (&post, format!("/api/conversations/{id}/scheduled"), Scope::Send),
+            (&Method::PATCH, "/api/scheduled/x".to_owned(), Scope::Send),
+            (&delete, "/api/scheduled/x".to_owned(), Scope::Send),
             (&put, format!("/api/conversations/{id}/draft"), Scope::Send),
             (&get, format!("/api/conversations/{id}/threads"), Scope::Read),
             (&get, "/api/messages/x/reactions".to_owned(), Scope::Read),

@@ -132,16 +132,24 @@ impl Task {
 
     async fn step(&mut self, frame: &str) -> Step {
         match serde_json::from_str(frame) {
-            Ok(ServerFrame::Message { conversation_id, seq, message_id, sender_id, created_at, text, .. }) => {
-                Step::Frame(PublicServerFrame::ChannelMessage {
-                    channel_id: conversation_id,
-                    seq,
-                    message_id,
-                    sender_name: self.name_of(sender_id).await,
-                    created_at,
-                    text,
-                })
-            }
+            Ok(ServerFrame::Message {
+                conversation_id,
+                seq,
+                message_id,
+                sender_id,
+                created_at,
+                text,
+                expires_at,
+                ..
+            }) => Step::Frame(PublicServerFrame::ChannelMessage {
+                channel_id: conversation_id,
+                seq,
+                message_id,
+                sender_name: self.name_of(sender_id).await,
+                created_at,
+                text,
+                expires_at,
+            }),
             Ok(ServerFrame::MessageDeleted { conversation_id, seq, message_id, .. }) => {
                 Step::Frame(PublicServerFrame::ChannelMessageDeleted { channel_id: conversation_id, seq, message_id })
             }

@@ -10,8 +10,8 @@ use sea_orm::{
 };
 use sealpost_schema::entities::{conversation, event, mention, participant};
 use sealpost_schema::{
-    ConversationId, ConversationKind, EventId, HistoryVisibility, OwnState, PublicSettings, RightsChange, Role, Seq,
-    Timestamp, UserId,
+    ConversationId, ConversationKind, EventId, HistoryVisibility, Lifetimes, OwnState, PublicSettings, RightsChange,
+    Role, Seq, Timestamp, UserId,
 };
 use serde::Serialize;
 
@@ -60,6 +60,11 @@ pub struct SettingsResponse {
     pub history: HistoryVisibility,
     /// Of a channel: how public it is.
     pub public: PublicSettings,
+    /// How long what is said stays.
+    pub lifetimes: Lifetimes,
+    /// So many days old the server destroys messages, if the conversation is not set to less; left out: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_retention_days: Option<u32>,
 }
 
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
@@ -110,6 +115,8 @@ struct Row {
     history: String,
     public_name: Option<String>,
     open_reading: bool,
+    disappear_after: Option<i32>,
+    retention_days: Option<i32>,
     role: String,
     read_seq: i64,
     muted_until: Option<i64>,
@@ -144,7 +151,7 @@ pub enum Wanted<'a> {
     These(&'a [ConversationId]),
 }
 
-fn select(user: UserId, wanted: Wanted<'_>) -> SelectStatement {
+fn select(user: UserId, wanted: Wanted<'_>, now: Timestamp) -> SelectStatement {
     use conversation::Column as C;
     use participant::Column as P;
     let last = |column: event::Column| Expr::col((Alias::new("last"), column));
@@ -164,6 +171,7 @@ fn select(user: UserId, wanted: Wanted<'_>) -> SelectStatement {
         .and_where(Expr::col((event::Entity, event::Column::Seq)).gt(Expr::col((participant::Entity, P::ReadSeq))))
         .and_where(Expr::col((event::Entity, event::Column::SenderId)).ne(user.0))
         .and_where(Expr::col((event::Entity, event::Column::Sealed)).is_not_null())
+        .cond_where(event::Entity::not_expired(now))
         .limit(MAX_UNREAD)
         .to_owned();
     let unread =
@@ -197,6 +205,8 @@ fn select(user: UserId, wanted: Wanted<'_>) -> SelectStatement {
         C::History,
         C::PublicName,
         C::OpenReading,
+        C::DisappearAfter,
+        C::RetentionDays,
     ];
     for column in columns {
         select.column((conversation::Entity, column));
@@ -241,7 +251,7 @@ fn select(user: UserId, wanted: Wanted<'_>) -> SelectStatement {
 /// those of [`messages::show`].
 pub async fn load(app: &App, user: UserId, wanted: Wanted<'_>) -> ApiResult<Vec<ConversationResponse>> {
     receipts::settle(app, user).await.map_err(|error| ApiError::store(&error))?;
-    let statement = app.db.get_database_backend().build(&select(user, wanted));
+    let statement = app.db.get_database_backend().build(&select(user, wanted, app.clock.now()));
     let rows = app.db.query_all_raw(statement).await.map_err(|error| ApiError::store(&error))?;
     let read = |row: QueryResult| {
         Ok((Row::from_query_result(&row, "")?, event::Model::from_query_result_optional(&row, LAST)?))
@@ -301,7 +311,9 @@ async fn show(
         let rights = conversation::rights(kind, row.rights.as_deref()).map_err(|error| ApiError::internal(&error))?;
         let public = PublicSettings { name: row.public_name, open_reading: row.open_reading };
         let history = HistoryVisibility::parse(&row.history).ok_or_else(|| ApiError::internal(&"unknown history"))?;
-        Some(SettingsResponse { rights: rights.to_map(), history, public })
+        let lifetimes = conversation::lifetimes(row.disappear_after, row.retention_days);
+        let server_retention_days = app.retention_days;
+        Some(SettingsResponse { rights: rights.to_map(), history, public, lifetimes, server_retention_days })
     } else {
         None
     };

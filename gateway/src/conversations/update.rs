@@ -1,5 +1,6 @@
 //! `PATCH /conversations/{conversation_id}`
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use axum::Json;
@@ -7,7 +8,7 @@ use axum::extract::State;
 use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, DbErr, SqlErr};
 use sealpost_schema::entities::conversation;
 use sealpost_schema::{
-    Action, ConversationId, ConversationKind, EventBody, HistoryVisibility, LeastRole, Problem, ProblemKind,
+    Action, ConversationId, ConversationKind, EventBody, HistoryVisibility, LeastRole, Lifetimes, Problem, ProblemKind,
     PublicSettings, RightsChange, Role,
 };
 use sealpost_sealing::ConversationKey;
@@ -42,12 +43,33 @@ pub struct UpdateConversationRequest {
     pub public_name: Patch<String>,
     /// Whether a public channel can be read live without an account. Only owners may.
     pub open_reading: Option<bool>,
+    /// Messages that are sent from now on disappear so many seconds after they were sent; `null`: they stay. Of a dm too: both may set it.
+    #[serde(default)]
+    #[schema(value_type = Option<u32>, minimum = 5, maximum = 31_622_400, example = 86_400)]
+    pub disappear_after_seconds: Patch<u32>,
+    /// What messages say is destroyed when they are so many days old, **also what was sent before**; `null`: when the server says. Not more than
+    /// the server's own limit.
+    #[serde(default)]
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 36_500, example = 365)]
+    pub retention_days: Patch<u32>,
 }
 
-/// Change the title and the settings of a group or channel
+impl UpdateConversationRequest {
+    /// Nothing but what can be set of a dm.
+    fn fits_dm(&self) -> bool {
+        let others = self.title != Patch::Keep || self.public_name != Patch::Keep || self.retention_days != Patch::Keep;
+        !others
+            && self.open_reading.is_none()
+            && self.rights.is_empty()
+            && self.history.is_none()
+            && self.disappear_after_seconds != Patch::Keep
+    }
+}
+
+/// Change the title and the settings of a conversation
 ///
 /// Who may is itself a setting (`change_settings`, by default admins). Nobody can take or give a right that is above their own role; owners
-/// can all.
+/// can all. Of a dm there is only how long messages stay, which both may set.
 #[utoipa::path(
     patch, path = "/conversations/{conversation_id}", tag = "conversations", security(("bearer" = [])),
     params(("conversation_id" = ConversationId, Path)),
@@ -79,15 +101,17 @@ pub async fn update_conversation(
     let key = app.keys.newest(id).await.ok();
     let transaction = begin(&app).await?;
     let locked = load_locked(&transaction, id, me).await?;
-    not_dm(locked.kind)?;
-    locked.check(Action::ChangeSettings)?;
+    if locked.kind != ConversationKind::Dm || !request.fits_dm() {
+        not_dm(locked.kind)?;
+        locked.check(Action::ChangeSettings)?;
+    }
     let mut row = <conversation::ActiveModel as Default>::default();
     let mut changes = Vec::new();
     if request.title != Patch::Keep {
         let change = Change::new(&app, id, me, EventBody::ConversationChanged { sealed_title: None });
         changes.push(set_title(&app, change, key, &request.title, &mut row)?);
     }
-    if let Some(body) = set_settings(&locked, request, &mut row)? {
+    if let Some(body) = set_settings(&app, &locked, request, &mut row)? {
         changes.push(Change::new(&app, id, me, body));
     }
     if !changes.is_empty() {
@@ -127,11 +151,13 @@ fn set_title(
 
 /// The event, if anything changes.
 fn set_settings(
+    app: &App,
     locked: &Locked,
     request: UpdateConversationRequest,
     row: &mut conversation::ActiveModel,
 ) -> ApiResult<Option<EventBody>> {
     let public = set_public(locked, &request, row)?;
+    let lifetimes = set_lifetimes(app, locked, &request, row)?;
     let mut rights = request.rights;
     rights.retain(|action, least| locked.rights.least(*action) != *least);
     for (action, least) in &rights {
@@ -146,10 +172,57 @@ fn set_settings(
     if let Some(history) = history {
         row.history = Set(history.as_str().to_owned());
     }
-    if rights.is_empty() && history.is_none() && public.is_none() {
+    if rights.is_empty() && history.is_none() && public.is_none() && lifetimes.is_none() {
         return Ok(None);
     }
-    Ok(Some(EventBody::SettingsChanged { rights, history, public }))
+    Ok(Some(EventBody::SettingsChanged { rights, history, public, lifetimes }))
+}
+
+fn set_lifetimes(
+    app: &App,
+    locked: &Locked,
+    request: &UpdateConversationRequest,
+    row: &mut conversation::ActiveModel,
+) -> ApiResult<Option<Lifetimes>> {
+    let before = locked.row.lifetimes();
+    let seconds = &request.disappear_after_seconds;
+    let days = &request.retention_days;
+    let after = Lifetimes {
+        disappear_after_seconds: patched(
+            "disappear_after_seconds",
+            seconds,
+            before.disappear_after_seconds,
+            Lifetimes::DISAPPEAR_AFTER_SECONDS,
+        )?,
+        retention_days: patched("retention_days", days, before.retention_days, Lifetimes::RETENTION_DAYS)?,
+    };
+    if let (Patch::Set(days), Some(most)) = (days, app.retention_days)
+        && *days > most
+    {
+        return Err(ApiError::invalid(format!(
+            "This server keeps messages for {most} days: use that or less, or null."
+        )));
+    }
+    if after == before {
+        return Ok(None);
+    }
+    let column = |value: Option<u32>| Set(value.and_then(|value| i32::try_from(value).ok()));
+    row.disappear_after = column(after.disappear_after_seconds);
+    row.retention_days = column(after.retention_days);
+    Ok(Some(after))
+}
+
+/// The value after the change, if it is within its bounds.
+fn patched(name: &str, patch: &Patch<u32>, before: Option<u32>, bounds: RangeInclusive<u32>) -> ApiResult<Option<u32>> {
+    match patch {
+        Patch::Keep => Ok(before),
+        Patch::Clear => Ok(None),
+        Patch::Set(value) if bounds.contains(value) => Ok(Some(*value)),
+        Patch::Set(value) => {
+            let (least, most) = (bounds.start(), bounds.end());
+            Err(ApiError::invalid(format!("{name} is {value}: use {least} to {most}, or null.")))
+        }
+    }
 }
 
 fn set_public(

@@ -7,6 +7,7 @@ use super::join;
 use crate::announcements::refresh;
 use crate::auth::end_here;
 use crate::drafts;
+use crate::scheduled;
 use crate::state::App;
 
 /// Tells all gateways, this one too. A notice may be lost: it brings nothing that cannot be read again.
@@ -31,6 +32,7 @@ pub fn hear(app: &App, notice: ControlNotice) {
         }
         ControlNotice::SessionsEnded { session_ids } => end_here(app, &session_ids),
         ControlNotice::Draft(notice) => drafts::tell(app, notice),
+        ControlNotice::Scheduled(notice) => scheduled::tell(app, notice),
         ControlNotice::Announced {} => {
             let app = app.clone();
             app.tasks.clone().spawn(async move {

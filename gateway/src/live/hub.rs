@@ -236,6 +236,7 @@ impl Hub {
     pub async fn prepare(&self, events: &[Arc<Event>]) {
         for event in events {
             if let Some(sealed) = sealed_of(event)
+                && !self.keys.is_expired(event)
                 && let Err(error @ (KeyError::Store(_) | KeyError::Unwrap(_))) =
                     self.keys.prepare(event.conversation_id, sealed).await
             {

@@ -8,6 +8,8 @@ use crate::keys::{ConversationKeys, KeyError, sealed_of};
 pub fn render(event: &Event, keys: &ConversationKeys) -> Option<ServerFrame> {
     let opened = match sealed_of(event) {
         None => None,
+        // It has disappeared.
+        Some(_) if keys.is_expired(event) => None,
         Some(sealed) => Some(match keys.recall(event.id) {
             Some(text) => Ok(text),
             None => keys.open_cached(event.conversation_id, event.id, event.sender_id, sealed)?,
@@ -37,7 +39,7 @@ pub fn frame(event: &Event, opened: Option<Result<String, KeyError>>) -> ServerF
             conversation_kind: *conversation_kind,
             participants: participants.clone(),
         },
-        EventBody::MessagePosted { client_message_id, links, .. } => ServerFrame::Message {
+        EventBody::MessagePosted { client_message_id, links, expires_at, .. } => ServerFrame::Message {
             conversation_id,
             seq,
             message_id: MessageId::from(event_id),
@@ -50,6 +52,7 @@ pub fn frame(event: &Event, opened: Option<Result<String, KeyError>>) -> ServerF
             thread_id: links.as_ref().and_then(|links| links.thread_id),
             mentions: links.as_ref().map(|links| links.mentions.clone()).unwrap_or_default(),
             mentions_all: event.body.mentions_all(),
+            expires_at: *expires_at,
         },
         EventBody::MessageEdited { message_id, message_seq, mentions, .. } => ServerFrame::MessageEdited {
             conversation_id,
@@ -111,7 +114,7 @@ pub fn frame(event: &Event, opened: Option<Result<String, KeyError>>) -> ServerF
         EventBody::ConversationChanged { .. } => {
             ServerFrame::ConversationChanged { conversation_id, seq, event_id, sender_id, created_at, title: text }
         }
-        EventBody::SettingsChanged { rights, history, public } => ServerFrame::SettingsChanged {
+        EventBody::SettingsChanged { rights, history, public, lifetimes } => ServerFrame::SettingsChanged {
             conversation_id,
             seq,
             event_id,
@@ -120,6 +123,7 @@ pub fn frame(event: &Event, opened: Option<Result<String, KeyError>>) -> ServerF
             rights: rights.clone(),
             history: *history,
             public: public.clone(),
+            lifetimes: *lifetimes,
         },
         EventBody::ConversationDeleted => {
             ServerFrame::ConversationDeleted { conversation_id, seq, event_id, sender_id, created_at }
@@ -133,15 +137,20 @@ pub fn without_content_of(frame: &str, message: MessageId) -> Option<ServerFrame
     if !frame.contains(&message.to_string()) {
         return None;
     }
+    let (frame, of) = without_content(frame)?;
+    (of == message).then_some(frame)
+}
+
+/// A frame as it was sent, without what it says of its message, and which that is. `None`: it says nothing of one.
+pub fn without_content(frame: &str) -> Option<(ServerFrame, MessageId)> {
     let mut frame: ServerFrame = serde_json::from_str(frame).ok()?;
-    match &mut frame {
-        ServerFrame::Message { message_id, text, .. } | ServerFrame::MessageEdited { message_id, text, .. }
-            if *message_id == message =>
-        {
-            *text = None;
+    let (message, content) = match &mut frame {
+        ServerFrame::Message { message_id, text, .. } | ServerFrame::MessageEdited { message_id, text, .. } => {
+            (*message_id, text)
         }
-        ServerFrame::Reaction { message_id, emoji, .. } if *message_id == message => *emoji = None,
+        ServerFrame::Reaction { message_id, emoji, .. } => (*message_id, emoji),
         _ => return None,
-    }
-    Some(frame)
+    };
+    *content = None;
+    Some((frame, message))
 }

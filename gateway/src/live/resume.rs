@@ -315,7 +315,7 @@ async fn follow(
         if let Some(code) = connection.closing() {
             return Err(code);
         }
-        match room.attach(connection, Some(from)) {
+        match room.attach(connection, Some(from), app.clock.now()) {
             Attach::Done { replayed } => return Ok(Sent { events: sent.events + replayed, ..sent }),
             Attach::Closed => {
                 let entered = app.hub.enter(&[room.id]).await.map_err(|error| unavailable(&error))?;

@@ -9,12 +9,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::ws::Utf8Bytes;
-use sealpost_schema::{Audience, ConversationId, Event, EventBody, Mark, MessageId, Seq, ServerFrame, UserId};
+use sealpost_schema::{
+    Audience, ConversationId, Event, EventBody, Mark, MessageId, Seq, ServerFrame, Timestamp, UserId,
+};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Connection;
 use super::connection::encode;
-use super::render::{render, without_content_of};
+use super::render::{render, without_content, without_content_of};
 use crate::keys::ConversationKeys;
 
 /// Frames kept for connections that come back after a moment.
@@ -38,12 +40,20 @@ struct State {
     early: BTreeMap<Seq, Arc<Event>>,
     /// The store is said to have everything up to here, or at least this one.
     announced: Seq,
-    recent: VecDeque<(Seq, Utf8Bytes)>,
+    recent: VecDeque<Recent>,
     members: Vec<Member>,
     /// A task is filling the hole.
     filling: bool,
     /// No member can come any more: the hub has let go of it.
     closed: bool,
+}
+
+/// A frame for those who come back.
+struct Recent {
+    seq: Seq,
+    frame: Utf8Bytes,
+    /// What it says is not shown from then on.
+    expires_at: Option<Timestamp>,
 }
 
 struct Member {
@@ -161,8 +171,8 @@ impl Room {
         self.lock().begin_filling()
     }
 
-    /// Adds a connection that has everything up to `from` (`None`: from now on).
-    pub fn attach(self: &Arc<Self>, connection: &Arc<Connection>, from: Option<Seq>) -> Attach {
+    /// Adds a connection that has everything up to `from` (`None`: from now on). `now`: what has disappeared by then is not shown to it.
+    pub fn attach(self: &Arc<Self>, connection: &Arc<Connection>, from: Option<Seq>, now: Timestamp) -> Attach {
         let mut state = self.lock();
         if state.closed {
             return Attach::Closed;
@@ -170,7 +180,7 @@ impl Room {
         let head = state.next.map_or(Seq(0), |next| Seq(next.0 - 1));
         let from = from.unwrap_or(head);
         if from < head {
-            let covered = state.recent.front().is_some_and(|(first, _)| *first <= from.next());
+            let covered = state.recent.front().is_some_and(|first| first.seq <= from.next());
             if !covered {
                 return Attach::Behind { head };
             }
@@ -179,8 +189,9 @@ impl Room {
             return Attach::Done { replayed: 0 };
         }
         let mut replayed = 0;
-        for (_, frame) in state.recent.iter().filter(|(seq, _)| *seq > from) {
-            connection.push(frame.clone());
+        for recent in state.recent.iter_mut().filter(|recent| recent.seq > from) {
+            recent.hide_expired(now);
+            connection.push(recent.frame.clone());
             replayed += 1;
         }
         state.members.push(Member { connection: Arc::clone(connection), sent: from.max(head), watches: false });
@@ -252,6 +263,17 @@ impl Room {
     }
 }
 
+impl Recent {
+    fn hide_expired(&mut self, now: Timestamp) {
+        if self.expires_at.is_some_and(|expires_at| expires_at <= now) {
+            self.expires_at = None;
+            if let Some((bare, _)) = without_content(&self.frame) {
+                self.frame = encode(&bare);
+            }
+        }
+    }
+}
+
 impl State {
     fn begin_filling(&mut self) -> bool {
         !std::mem::replace(&mut self.filling, true)
@@ -297,16 +319,16 @@ impl State {
         if self.recent.len() == RECENT_FRAMES {
             self.recent.pop_front();
         }
-        self.recent.push_back((event.seq, frame));
+        self.recent.push_back(Recent { seq: event.seq, frame, expires_at: event.body.expires_at() });
         self.next = Some(event.seq.next());
         true
     }
 
     /// Those who come back after the deletion of a message do not see any more what it said.
     fn forget_content(&mut self, message: MessageId) {
-        for (_, frame) in &mut self.recent {
-            if let Some(bare) = without_content_of(frame, message) {
-                *frame = encode(&bare);
+        for recent in &mut self.recent {
+            if let Some(bare) = without_content_of(&recent.frame, message) {
+                recent.frame = encode(&bare);
             }
         }
     }

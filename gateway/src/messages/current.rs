@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use sea_orm::EntityTrait as _;
 use sealpost_schema::entities::event;
-use sealpost_schema::{ConversationId, Event, EventBody, EventId, MessageId, ProblemKind, Seq, UserId};
+use sealpost_schema::{ConversationId, Event, EventBody, EventId, MessageId, ProblemKind, Seq, Timestamp, UserId};
+use sealpost_sealing::ConversationKey;
 
 use super::get::find;
+use super::submit::key_error;
 use crate::conversations::load_start;
 use crate::problem::{ApiError, ApiResult};
 use crate::state::App;
@@ -19,6 +21,8 @@ pub struct Current {
     pub edit: Option<Arc<Event>>,
     /// What the log has about it and the store has not, in order.
     pub unstored: Vec<Arc<Event>>,
+    /// It has disappeared.
+    expired: bool,
 }
 
 impl Current {
@@ -56,7 +60,8 @@ impl Current {
             Some(edit) => Some(edit),
             None => stored_edit(app, &row).await?,
         };
-        Ok(Self { row, edit, unstored })
+        let expired = row.is_expired(app.clock.now());
+        Ok(Self { row, edit, unstored, expired })
     }
 
     pub fn conversation_id(&self) -> ConversationId {
@@ -75,8 +80,25 @@ impl Current {
         UserId(self.row.sender_id)
     }
 
+    /// When it disappears, and what changes it.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.row.expires_at.map(Timestamp::from_millis)
+    }
+
+    /// The key for what changes it: of a message that disappears its own, so that all of it goes at once.
+    pub async fn key(&self, app: &App) -> ApiResult<Arc<ConversationKey>> {
+        let conversation = self.conversation_id();
+        let key = match self.row.sealed.as_deref().filter(|_| self.row.expires_at.is_some()) {
+            Some(sealed) => app.keys.of_envelope(conversation, sealed).await,
+            None => app.keys.newest(conversation).await,
+        };
+        key.map_err(key_error)
+    }
+
+    /// Whether it is gone, by whatever way.
     pub fn is_deleted(&self) -> bool {
-        self.row.sealed.is_none()
+        self.expired
+            || self.row.sealed.is_none()
             || self.unstored.iter().any(|event| matches!(event.body, EventBody::MessageDeleted { .. }))
     }
 

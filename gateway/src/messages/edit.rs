@@ -10,7 +10,7 @@ use super::change::{Decision, draft, submit};
 use super::current::Current;
 use super::links;
 use super::model::ChangeResponse;
-use super::submit::{check_text, key_error};
+use super::submit::check_text;
 use crate::auth::Principal;
 use crate::problem::{ApiError, ApiResult, Body, Path};
 use crate::state::App;
@@ -64,11 +64,13 @@ pub async fn edit(app: &App, user: UserId, current: &Current, text: String) -> A
         return Ok(Decision::Nothing(Some(seq)));
     }
     let (mentions, mentions_all) = links::mentions(app, user, current.conversation_id(), &text).await?;
-    let key = app.keys.newest(current.conversation_id()).await.map_err(key_error)?;
+    let key = current.key(app).await?;
     let id = EventId::new();
     let sealed = app.keys.seal(&key, id, user, &text).map_err(|error| ApiError::internal(&error))?;
-    app.keys.remember(id, current.id(), text);
-    let (message_id, message_seq) = (current.id(), current.seq());
-    let body = EventBody::MessageEdited { message_id, message_seq, sealed, mentions, mentions_all };
+    let (message_id, message_seq, expires_at) = (current.id(), current.seq(), current.expires_at());
+    if expires_at.is_none() {
+        app.keys.remember(id, message_id, text);
+    }
+    let body = EventBody::MessageEdited { message_id, message_seq, sealed, mentions, mentions_all, expires_at };
     Ok(Decision::Append(draft(app, user, id, body, Rule::EditMessageOf(current.author()))))
 }

@@ -79,7 +79,7 @@ pub async fn list_edits(
         let conversation = ConversationId(message.conversation_id);
         check_right(&app, principal.user_id, conversation, Action::SeeEditHistory).await?;
     }
-    if message.sealed.is_none() {
+    if message.sealed.is_none() || message.is_expired(app.clock.now()) {
         return Err(ApiError::message_deleted());
     }
     let before = Seq(query.before.unwrap_or(u64::MAX)).to_db();

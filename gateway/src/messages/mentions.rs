@@ -72,6 +72,7 @@ pub async fn list_mentions(
     }
     let rows = event::Entity::for_user(me.0)
         .filter(event::Column::Id.in_subquery(of_me))
+        .filter(event::Entity::not_expired(app.clock.now()))
         .order_by_desc(event::Column::Id)
         .limit(query.limit + 1)
         .all(&app.db)

@@ -28,6 +28,7 @@ pub use current::Current;
 pub use delete::delete;
 pub use edit::edit;
 pub use get::find;
+pub use links::{mentions as resolve_mentions, resolve as resolve_links};
 pub use model::MessageResponse;
 pub use pin::pin;
 pub use react::react;

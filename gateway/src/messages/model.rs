@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::thread_state::ThreadResponse;
 
-/// A message. `text` is `null` if it was deleted, or cannot be opened any more (then `unreadable` is true).
+/// A message. `text` is `null` if it was deleted or has disappeared, or cannot be opened any more (then `unreadable` is true).
 #[expect(clippy::struct_excessive_bools, reason = "fields of the API, each left out where it is false")]
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct MessageResponse {
@@ -17,6 +17,9 @@ pub struct MessageResponse {
     pub client_message_id: Option<ClientMessageId>,
     pub text: Option<String>,
     pub created_at: Timestamp,
+    /// It disappears then: it is `deleted` from that moment on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
     pub deleted: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub unreadable: bool,

@@ -88,7 +88,7 @@ pub async fn pin(app: &App, user: UserId, current: &Current, add: bool) -> ApiRe
     }
     let conversation = current.conversation_id();
     if add {
-        let count = pinned(conversation, user).count(&app.db).await.map_err(|error| ApiError::store(&error))?;
+        let count = pinned(app, conversation, user).count(&app.db).await.map_err(|error| ApiError::store(&error))?;
         if count >= MAX_PINS {
             let detail = format!("{MAX_PINS} messages are pinned here, the most there may be. Unpin one first.");
             return Err(ApiError::new(ProblemKind::TooManyPins, detail));
@@ -103,8 +103,10 @@ pub async fn pin(app: &App, user: UserId, current: &Current, add: bool) -> ApiRe
     Ok(Decision::Append(draft(app, user, EventId::new(), body, Rule::May(Action::Pin))))
 }
 
-fn pinned(conversation: ConversationId, user: UserId) -> Select<event::Entity> {
-    event::Entity::of_for_user(conversation.0, user.0).filter(event::Column::PinnedSeq.is_not_null())
+fn pinned(app: &App, conversation: ConversationId, user: UserId) -> Select<event::Entity> {
+    event::Entity::of_for_user(conversation.0, user.0)
+        .filter(event::Column::PinnedSeq.is_not_null())
+        .filter(event::Entity::not_expired(app.clock.now()))
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
@@ -130,7 +132,8 @@ pub async fn list_pins(
     Path(id): Path<ConversationId>,
 ) -> ApiResult<Json<ListPinsResponse>> {
     find_visible(&app, principal.user_id, id, "conversation").await?;
-    let rows = pinned(id, principal.user_id).order_by_desc(event::Column::PinnedSeq).limit(MAX_PINS * 2).all(&app.db);
+    let pinned = pinned(&app, id, principal.user_id).order_by_desc(event::Column::PinnedSeq);
+    let rows = pinned.limit(MAX_PINS * 2).all(&app.db);
     let rows = rows.await.map_err(|error| ApiError::store(&error))?;
     let found = rows.into_iter().map(Found::from).collect();
     Ok(Json(ListPinsResponse { messages: show(&app, principal.user_id, found).await? }))

@@ -108,15 +108,17 @@ pub async fn react(app: &App, user: UserId, current: &Current, emoji: String, ad
     if add {
         check_count(app, current, reaction).await?;
     }
-    let key = app.keys.newest(conversation).await.map_err(key_error)?;
+    let key = current.key(app).await?;
     let id = EventId::new();
     let sealed = app.keys.seal(&key, id, user, &emoji).map_err(|error| ApiError::internal(&error))?;
-    app.keys.remember(id, current.id(), emoji);
-    let (message_id, message_seq) = (current.id(), current.seq());
+    let (message_id, message_seq, expires_at) = (current.id(), current.seq(), current.expires_at());
+    if expires_at.is_none() {
+        app.keys.remember(id, message_id, emoji);
+    }
     let body = if add {
-        EventBody::ReactionAdded { message_id, message_seq, reaction, sealed }
+        EventBody::ReactionAdded { message_id, message_seq, reaction, sealed, expires_at }
     } else {
-        EventBody::ReactionRemoved { message_id, message_seq, reaction, sealed }
+        EventBody::ReactionRemoved { message_id, message_seq, reaction, sealed, expires_at }
     };
     Ok(Decision::Append(draft(app, user, id, body, Rule::May(Action::React))))
 }

@@ -69,6 +69,9 @@ pub async fn list_reactions(
         return Err(ApiError::invalid(format!("limit is {}: use 1 to 200.", query.limit)));
     }
     let message = find(&app, principal.user_id, id).await?;
+    if message.is_expired(app.clock.now()) {
+        return Ok(Json(ListReactionsResponse { reactions: Vec::new(), has_more: false }));
+    }
     let rows = reaction::Entity::of(message.id)
         .filter(reaction::Column::Seq.gt(Seq(query.after).to_db()))
         .order_by_asc(reaction::Column::Seq)

@@ -47,9 +47,25 @@ impl From<Current> for Found {
     }
 }
 
+impl Found {
+    /// What has disappeared shows nothing, whether or not a worker has destroyed it yet.
+    fn hide_expired(&mut self, now: Timestamp) {
+        if self.row.is_expired(now) {
+            self.row.sealed = None;
+        }
+    }
+}
+
 /// All of them, in their order.
-pub async fn show(app: &App, user: UserId, found: Vec<Found>) -> ApiResult<Vec<MessageResponse>> {
-    let quoted = quotes_in(app, user, &found).await?;
+pub async fn show(app: &App, user: UserId, mut found: Vec<Found>) -> ApiResult<Vec<MessageResponse>> {
+    let now = app.clock.now();
+    for found in &mut found {
+        found.hide_expired(now);
+    }
+    let mut quoted = quotes_in(app, user, &found).await?;
+    for answered in quoted.values_mut() {
+        answered.hide_expired(now);
+    }
     let edits = edits_of(app, found.iter().chain(quoted.values())).await?;
     let begun = found.iter().filter(|found| found.row.marks.unwrap_or(0) & Marks::THREAD != 0);
     let mut threads = states(app, user, begun.map(|found| found.row.id).collect()).await?;
@@ -108,6 +124,7 @@ async fn open(app: &App, row: &event::Model, edit: Option<&Event>) -> ApiResult<
         unreadable: matches!(opened, Some(Err(_))),
         text: opened.and_then(Result::ok),
         created_at: Timestamp::from_millis(row.created_at),
+        expires_at: row.expires_at.map(Timestamp::from_millis),
         edited_seq: edit.map(|edit| edit.seq),
         edited_at: edit.map(|edit| edit.created_at),
         pinned: row.sealed.is_some() && row.pinned_seq.is_some(),

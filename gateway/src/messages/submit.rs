@@ -1,6 +1,10 @@
 //! The way of a message into its lane, for REST and WebSocket alike.
 
-use sealpost_lane::{Appended, Draft, Rule, Waiter};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use sealpost_lane::{Appended, Draft, LaneError, Progress, Rule, Waiter, expiry};
 use sealpost_schema::{ClientMessageId, ConversationId, EventBody, EventId, MessageId, ProblemKind, UserId};
 
 use super::links;
@@ -19,24 +23,78 @@ pub struct Outgoing {
     pub retry: bool,
 }
 
+/// A message is sealed anew at most so often.
+const MAX_CHANGES: u8 = 3;
+
 /// Checks, seals and hands over. `Err`: the waiter will not be called.
 pub async fn submit(app: &App, sender: UserId, outgoing: Outgoing, waiter: Waiter) -> ApiResult<()> {
     check_text(&outgoing.text, app.config.max_text_bytes)?;
-    let key = app.keys.newest(outgoing.conversation_id).await.map_err(key_error)?;
-    let Outgoing { conversation_id, reply_to, thread_id, .. } = outgoing;
-    let links = links::resolve(app, sender, conversation_id, &outgoing.text, reply_to, thread_id).await?;
+    let draft = seal(app, sender, &outgoing).await?;
+    let conversation = outgoing.conversation_id;
+    let waiter = with_changes(app, sender, outgoing, Arc::new(Mutex::new(waiter)), MAX_CHANGES);
+    app.lanes.submit(conversation, draft, waiter).await.map_err(|error| ApiError::lane(&error))
+}
+
+async fn seal(app: &App, sender: UserId, outgoing: &Outgoing) -> ApiResult<Draft> {
+    let Outgoing { conversation_id, client_message_id, text, reply_to, thread_id, retry } = outgoing;
+    let disappear_after = app.lanes.disappear_after(*conversation_id).await.map_err(|error| ApiError::lane(&error))?;
+    let now = app.clock.now();
+    let key = match disappear_after {
+        None => app.keys.newest(*conversation_id).await,
+        Some(after) => app.keys.disappearing(*conversation_id, after, now).await,
+    };
+    let key = key.map_err(key_error)?;
+    let links = links::resolve(app, sender, *conversation_id, text, *reply_to, *thread_id).await?;
     let id = EventId::new();
-    let sealed = app.keys.seal(&key, id, sender, &outgoing.text).map_err(|error| ApiError::internal(&error))?;
-    app.keys.remember(id, id.into(), outgoing.text);
-    let draft = Draft {
+    let sealed = app.keys.seal(&key, id, sender, text).map_err(|error| ApiError::internal(&error))?;
+    if disappear_after.is_none() {
+        app.keys.remember(id, id.into(), text.clone());
+    }
+    let (client_message_id, expires_at) = (client_message_id.clone(), expiry(disappear_after, now));
+    Ok(Draft {
         id,
         sender_id: sender,
-        created_at: app.clock.now(),
-        body: EventBody::MessagePosted { client_message_id: outgoing.client_message_id, sealed, links },
+        created_at: now,
+        body: EventBody::MessagePosted { client_message_id, sealed, links, expires_at },
         rule: Rule::Post,
-        retry: outgoing.retry,
-    };
-    app.lanes.submit(outgoing.conversation_id, draft, waiter).await.map_err(|error| ApiError::lane(&error))
+        retry: *retry,
+    })
+}
+
+/// If the settings changed before the message had its number, it is sealed as they say now and handed over again; the one who waits hears
+/// nothing of that.
+fn with_changes(app: &App, sender: UserId, outgoing: Outgoing, waiter: Arc<Mutex<Waiter>>, changes_left: u8) -> Waiter {
+    let (app, mut outgoing) = (app.clone(), Some(outgoing));
+    let tell = |waiter: &Mutex<Waiter>, progress| (waiter.lock().unwrap_or_else(PoisonError::into_inner))(progress);
+    Box::new(move |progress| {
+        let is_changed = matches!(progress, Progress::Failed(LaneError::Changed)) && changes_left > 0;
+        let Some(outgoing) = outgoing.take_if(|_| is_changed) else {
+            return tell(&waiter, progress);
+        };
+        let (app, waiter) = (app.clone(), Arc::clone(&waiter));
+        app.tasks.clone().spawn(async move {
+            if let Err(ApiError(problem)) = again(app, sender, outgoing, Arc::clone(&waiter), changes_left - 1).await {
+                tell(&waiter, Progress::Failed(LaneError::Unavailable(problem.detail)));
+            }
+        });
+    })
+}
+
+/// Boxed, since it comes back to itself.
+fn again(
+    app: App,
+    sender: UserId,
+    outgoing: Outgoing,
+    waiter: Arc<Mutex<Waiter>>,
+    changes_left: u8,
+) -> BoxFuture<'static, ApiResult<()>> {
+    async move {
+        let draft = seal(&app, sender, &outgoing).await?;
+        let conversation = outgoing.conversation_id;
+        let waiter = with_changes(&app, sender, outgoing, waiter, changes_left);
+        app.lanes.submit(conversation, draft, waiter).await.map_err(|error| ApiError::lane(&error))
+    }
+    .boxed()
 }
 
 /// Why there is no key to seal with.
@@ -63,8 +121,8 @@ pub fn check_text(text: &str, max_bytes: usize) -> ApiResult<()> {
 pub async fn check_same(app: &App, outgoing: &Outgoing, first: &Appended) -> ApiResult<()> {
     let event = &first.event;
     let EventBody::MessagePosted { sealed, .. } = &event.body else { return Ok(()) };
-    if sealed.is_empty() {
-        // Deleted meanwhile: what it said is gone, and the repeat changes nothing.
+    if sealed.is_empty() || app.keys.is_expired(event) {
+        // Gone meanwhile: the repeat changes nothing.
         return Ok(());
     }
     let text = app

@@ -6,7 +6,7 @@ use sea_orm::FromQueryResult;
 use sea_orm::prelude::Uuid;
 use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, JoinType, Query, SelectStatement};
 use sealpost_schema::entities::{event, thread, thread_follower};
-use sealpost_schema::{Seq, UserId};
+use sealpost_schema::{Seq, Timestamp, UserId};
 use serde::Serialize;
 
 use crate::problem::{ApiError, ApiResult};
@@ -45,7 +45,7 @@ pub async fn states(app: &App, user: UserId, roots: Vec<Uuid>) -> ApiResult<Hash
     if roots.is_empty() {
         return Ok(HashMap::new());
     }
-    let statement = app.db.get_database_backend().build(&select(user, roots));
+    let statement = app.db.get_database_backend().build(&select(user, roots, app.clock.now()));
     let rows = Row::find_by_statement(statement).all(&app.db).await.map_err(|error| ApiError::store(&error))?;
     let count = |value: i64| u64::try_from(value).unwrap_or(0);
     let state = |row: Row| {
@@ -61,13 +61,14 @@ pub async fn states(app: &App, user: UserId, roots: Vec<Uuid>) -> ApiResult<Hash
     Ok(rows.into_iter().map(state).collect())
 }
 
-fn select(user: UserId, roots: Vec<Uuid>) -> SelectStatement {
+fn select(user: UserId, roots: Vec<Uuid>, now: Timestamp) -> SelectStatement {
     use thread_follower::Column as F;
     let replies = Query::select()
         .expr(Expr::val(1))
         .from(event::Entity)
         .and_where(Expr::col((event::Entity, event::Column::ThreadId)).equals((thread::Entity, thread::Column::RootId)))
         .and_where(Expr::col((event::Entity, event::Column::Sealed)).is_not_null())
+        .cond_where(event::Entity::not_expired(now))
         .limit(MAX_COUNT)
         .to_owned();
     let mut unread = replies.clone();

@@ -206,7 +206,7 @@ impl Actor {
             observer.appended(&batch.record);
         }
         for (mut item, event) in batch.items.into_iter().zip(&batch.record.events) {
-            self.fold.apply(event);
+            self.fold_in(event);
             self.known.insert(event, now);
             self.unstored.destroy_content(event);
             let mut waiter = item.waiter.take();

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use self::recovery::close_numbers;
 use crate::known::Known;
 use crate::reader::{StoredAt, Tail};
-use crate::registry::{Inner, Opened};
+use crate::registry::{DisappearAfter, Inner, Opened};
 use crate::unstored::Unstored;
 use crate::{Draft, Fold, LaneError, Progress, Waiter};
 
@@ -105,6 +105,7 @@ pub(crate) struct Actor {
     head: Seq,
     position: Position,
     fold: Fold,
+    shown: DisappearAfter,
     known: Known,
     queue: VecDeque<Item>,
     batch: Option<Batch>,
@@ -131,6 +132,7 @@ impl Actor {
         opened: Opened,
         commands: mpsc::Receiver<Command>,
         notices: mpsc::Receiver<Notice>,
+        shown: DisappearAfter,
     ) -> Self {
         let mut unstored = Unstored::new(Arc::clone(&inner.unstored_total));
         let replay = close_numbers(id, opened.lost, &mut unstored, inner.clock.now());
@@ -145,6 +147,7 @@ impl Actor {
             head: opened.head,
             position: opened.position,
             fold: opened.fold,
+            shown,
             known: opened.known,
             queue: opened
                 .decided
@@ -206,6 +209,11 @@ impl Actor {
             }
         }
         self.finish();
+    }
+
+    fn fold_in(&mut self, event: &Event) {
+        self.fold.apply(event);
+        self.shown.set(self.fold.disappear_after);
     }
 
     fn on_command(&mut self, command: Command) {

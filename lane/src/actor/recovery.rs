@@ -193,7 +193,7 @@ impl Actor {
     /// An event that stands in the log with the next number: somebody else's, or our own of which we had no answer.
     pub(super) fn take_over(&mut self, event: &Arc<Event>) {
         self.head = event.seq;
-        self.fold.apply(event);
+        self.fold_in(event);
         self.known.insert(event, self.inner.clock.now());
         self.unstored.destroy_content(event);
         let Some(batch) = &mut self.batch else { return };

@@ -2,9 +2,9 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use sealpost_lane::{Draft, LaneConfig, LaneError, Progress, Rule};
+use sealpost_lane::{Draft, LaneConfig, LaneError, Progress, Rule, expiry};
 use sealpost_schema::{
-    Action, Event, EventBody, EventId, LeastRole, MessageId, RightsChange, Role, Seq, StoredNotice, UserId,
+    Action, Event, EventBody, EventId, LeastRole, Lifetimes, MessageId, RightsChange, Role, Seq, StoredNotice, UserId,
 };
 
 use crate::log::Fault;
@@ -424,6 +424,7 @@ async fn a_right_that_was_taken_counts_at_the_next_number() {
             rights: RightsChange::from([(Action::Post, least)]),
             history: None,
             public: None,
+            lifetimes: None,
         },
         rule: Rule::May(Action::ChangeSettings),
         ..world.draft("settings")
@@ -451,6 +452,47 @@ async fn a_right_that_was_taken_counts_at_the_next_number() {
     assert!(fold.may(world.ada, Action::ChangeSettings) && !fold.may(UserId::new(), Action::Post));
 }
 
+/// A message that was sealed for other settings gets no number, whichever process it goes through.
+#[tokio::test]
+async fn a_message_disappears_as_the_settings_say_at_its_number() {
+    let world = World::new().await;
+    let (one, other) = (world.lanes(), world.lanes());
+    let posted = |name: &str, after: Option<u32>| {
+        let mut draft = world.draft(name);
+        if let EventBody::MessagePosted { expires_at, .. } = &mut draft.body {
+            *expires_at = expiry(after, draft.created_at);
+        }
+        draft
+    };
+    let set = |seconds| Draft {
+        id: EventId::new(),
+        body: EventBody::SettingsChanged {
+            rights: RightsChange::new(),
+            history: None,
+            public: None,
+            lifetimes: Some(Lifetimes { disappear_after_seconds: seconds, retention_days: None }),
+        },
+        rule: Rule::May(Action::ChangeSettings),
+        ..world.draft("settings")
+    };
+    other.append(world.conversation, posted("a", None)).await.unwrap();
+    assert_eq!(other.disappear_after(world.conversation).await, Ok(None));
+    one.append(world.conversation, set(Some(60))).await.unwrap();
+    assert_eq!(one.disappear_after(world.conversation).await, Ok(Some(60)));
+    // The other one does not know yet, and learns of it when it appends.
+    let changed = other.append(world.conversation, posted("b", None)).await.unwrap_err();
+    assert_eq!(changed, LaneError::Changed);
+    assert_eq!(other.disappear_after(world.conversation).await, Ok(Some(60)));
+    assert_eq!(other.append(world.conversation, posted("b", Some(61))).await.unwrap_err(), LaneError::Changed);
+    other.append(world.conversation, posted("b", Some(60))).await.unwrap();
+    // What is behind a change is checked after it; a repeat of what was posted before is not.
+    let (changed, late) =
+        tokio::join!(one.append(world.conversation, set(None)), one.append(world.conversation, posted("c", Some(60))));
+    assert_eq!((changed.unwrap().event.seq, late.unwrap_err()), (Seq(4), LaneError::Changed));
+    assert!(one.append(world.conversation, posted("b", None)).await.unwrap().duplicate);
+    assert_eq!(world.lanes().disappear_after(world.conversation).await, Ok(None), "a lane that opens now");
+}
+
 fn change(world: &World, of: &Event, rule: Rule, body: impl FnOnce(MessageId) -> EventBody) -> Draft {
     Draft { rule, body: body(of.id.into()), ..world.draft("change") }
 }
@@ -462,6 +504,7 @@ fn edit(world: &World, of: &Event) -> Draft {
         sealed: "sealed edit".to_owned(),
         mentions: Vec::new(),
         mentions_all: false,
+        expires_at: None,
     })
 }
 

@@ -126,6 +126,7 @@ impl World {
                 client_message_id: ClientMessageId::try_from(name.to_owned()).unwrap(),
                 sealed: format!("sealed {name}"),
                 links: None,
+                expires_at: None,
             },
             rule: Rule::Post,
             retry: false,

@@ -4,7 +4,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::Query;
 
 use super::participant;
-use crate::{ConversationKind, Rights, RightsChange};
+use crate::{ConversationKind, Lifetimes, Rights, RightsChange};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "conversations")]
@@ -34,6 +34,10 @@ pub struct Model {
     pub public_name: Option<String>,
     /// Whether a public channel can be read live without an account.
     pub open_reading: bool,
+    /// Seconds after which messages disappear; none: they stay.
+    pub disappear_after: Option<i32>,
+    /// Days after which messages are destroyed; none: when the server says.
+    pub retention_days: Option<i32>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -42,6 +46,10 @@ pub enum Relation {}
 impl ActiveModelBehavior for ActiveModel {}
 
 impl Model {
+    pub fn lifetimes(&self) -> Lifetimes {
+        lifetimes(self.disappear_after, self.retention_days)
+    }
+
     /// What was changed of the rights.
     pub fn rights_change(&self) -> Result<RightsChange, serde_json::Error> {
         rights_change(self.rights.as_deref())
@@ -51,6 +59,12 @@ impl Model {
     pub fn rights_of(&self, kind: ConversationKind) -> Result<Rights, serde_json::Error> {
         rights(kind, self.rights.as_deref())
     }
+}
+
+/// What these columns say.
+pub fn lifetimes(disappear_after: Option<i32>, retention_days: Option<i32>) -> Lifetimes {
+    let positive = |value: Option<i32>| value.and_then(|value| u32::try_from(value).ok());
+    Lifetimes { disappear_after_seconds: positive(disappear_after), retention_days: positive(retention_days) }
 }
 
 fn rights_change(column: Option<&str>) -> Result<RightsChange, serde_json::Error> {

@@ -1,5 +1,6 @@
 //! The stored events. A message is its `message_posted` event: same id, same seq.
 
+use sea_orm::Condition;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, ExprTrait as _, Query, SelectStatement};
 
@@ -39,6 +40,8 @@ pub struct Model {
     pub marks: Option<i32>,
     /// Of a message in a thread: the message that began it.
     pub thread_id: Option<Uuid>,
+    /// Of a message that disappears: when.
+    pub expires_at: Option<i64>,
 }
 
 /// The bits of [`Model::marks`].
@@ -79,6 +82,12 @@ impl Entity {
             .filter(Expr::col((Entity, Column::Seq)).gte(Expr::SubQuery(None, Box::new(from.into()))))
     }
 
+    /// Holds for events whose message has not disappeared.
+    pub fn not_expired(now: Timestamp) -> Condition {
+        let expires_at = || Expr::col((Entity, Column::ExpiresAt));
+        Condition::any().add(expires_at().is_null()).add(expires_at().gt(now.millis()))
+    }
+
     /// Events of all conversations that `user` may see.
     pub fn for_user(user: Uuid) -> Select<Self> {
         let mine = participations(user)
@@ -111,6 +120,11 @@ fn participations(user: Uuid) -> SelectStatement {
 }
 
 impl Model {
+    /// Whether this is a message that has disappeared, whether or not a worker has destroyed it yet.
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|expires_at| expires_at <= now.millis())
+    }
+
     /// A message whose content was destroyed.
     pub fn is_deleted_message(&self) -> bool {
         self.kind == "message_posted" && self.sealed.is_none()
@@ -141,6 +155,7 @@ impl Model {
                 client_message_id: ClientMessageId::try_from(id).map_err(|e| error(e.to_string()))?,
                 sealed: self.sealed.clone().unwrap_or_default(),
                 links: self.links().map_err(|e| error(e.to_string()))?.map(Box::new),
+                expires_at: self.expires_at.map(Timestamp::from_millis),
             }
         } else {
             let data = self.data.as_deref().ok_or_else(|| error("it has no data".to_owned()))?;
@@ -166,6 +181,7 @@ pub struct Columns<'a> {
     pub data: Option<String>,
     pub target_id: Option<Uuid>,
     pub thread_id: Option<Uuid>,
+    pub expires_at: Option<i64>,
 }
 
 impl<'a> Columns<'a> {
@@ -174,11 +190,12 @@ impl<'a> Columns<'a> {
     pub fn of(body: &'a EventBody) -> Result<Self, serde_json::Error> {
         // An empty envelope is one that is gone.
         let sealed = body.content().filter(|sealed| !sealed.is_empty());
-        if let EventBody::MessagePosted { client_message_id, links, .. } = body {
+        if let EventBody::MessagePosted { client_message_id, links, expires_at, .. } = body {
             let client_message_id = Some(client_message_id.as_str());
             let data = links.as_deref().map(serde_json::to_string).transpose()?;
             let thread_id = links.as_deref().and_then(|links| links.thread_id).map(|root| root.0);
-            return Ok(Self { client_message_id, sealed, data, target_id: None, thread_id });
+            let expires_at = expires_at.map(Timestamp::millis);
+            return Ok(Self { client_message_id, sealed, data, target_id: None, thread_id, expires_at });
         }
         let data = if sealed.is_some() {
             let mut bare = body.clone();
@@ -188,7 +205,7 @@ impl<'a> Columns<'a> {
             serde_json::to_string(body)?
         };
         let target_id = body.target().map(|message| message.0);
-        Ok(Self { client_message_id: None, sealed, data: Some(data), target_id, thread_id: None })
+        Ok(Self { client_message_id: None, sealed, data: Some(data), target_id, thread_id: None, expires_at: None })
     }
 }
 
@@ -215,6 +232,7 @@ impl Model {
             pinned_seq: None,
             marks: None,
             thread_id: columns.thread_id,
+            expires_at: columns.expires_at,
         })
     }
 }

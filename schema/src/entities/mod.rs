@@ -26,6 +26,8 @@ pub mod passkey;
 pub mod passkey_ceremony;
 pub mod reaction;
 pub mod recovery_code;
+pub mod retention_mark;
+pub mod scheduled_message;
 pub mod search_message;
 pub mod search_term;
 pub mod session;

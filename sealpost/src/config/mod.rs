@@ -16,7 +16,7 @@ pub(crate) use secrets::{redact_url, split as split_keys};
 
 pub use layers::Sources;
 pub use mistakes::Mistakes;
-pub use sections::{DatabaseConfig, LogConfig, LogFormat, NatsConfig, WorkerConfig};
+pub use sections::{DatabaseConfig, LogConfig, LogFormat, NatsConfig, RetentionConfig, WorkerConfig};
 pub use validate::Role;
 
 use std::path::PathBuf;
@@ -58,6 +58,7 @@ pub struct Config {
     pub oidc: OidcConfig,
     pub search: SearchConfig,
     pub lane: LaneConfig,
+    pub retention: RetentionConfig,
     pub workers: WorkersConfig,
     pub worker: WorkerConfig,
     pub database: DatabaseConfig,
@@ -91,6 +92,7 @@ impl Default for Config {
             oidc: OidcConfig::default(),
             search: SearchConfig::default(),
             lane: LaneConfig::default(),
+            retention: RetentionConfig::default(),
             workers: WorkersConfig::default(),
             worker: WorkerConfig::default(),
             database: DatabaseConfig::default(),

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use sealpost_schema::Lifetimes;
 use secrecy::SecretString;
 use serde::Deserialize;
 
@@ -87,6 +88,14 @@ pub enum LogFormat {
     Json,
 }
 
+/// Section `[retention]`: the same for all processes of a server.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RetentionConfig {
+    /// What messages say is destroyed when they are so old; conversations may be set to less. 0: never.
+    pub days: u32,
+}
+
 /// Section `[worker]`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -136,6 +145,22 @@ impl NatsConfig {
             wrong.push("nats.token is set beside nats.user: keep the one that the server asks for".to_owned());
         }
         wrong
+    }
+}
+
+impl RetentionConfig {
+    /// What is wrong, each with its key and the way out; empty if nothing is.
+    pub fn validate(&self) -> Vec<String> {
+        let most = Lifetimes::RETENTION_DAYS.end();
+        if self.days <= *most {
+            return Vec::new();
+        }
+        vec![format!("retention.days is {}: use 1 to {most}, or 0 to keep everything", self.days)]
+    }
+
+    /// None: for ever.
+    pub fn days(&self) -> Option<u32> {
+        (self.days > 0).then_some(self.days)
     }
 }
 

@@ -52,6 +52,7 @@ fn sections(config: &Config) -> Vec<String> {
         sealpost_gateway::oidc::validate(&config.oidc, &config.gateway.public_url),
         config.search.validate(),
         config.lane.validate(),
+        config.retention.validate(),
         config.workers.validate(),
         config.database.validate(),
         config.nats.validate(),

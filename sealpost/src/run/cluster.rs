@@ -41,6 +41,7 @@ pub(super) async fn gateway(config: Config) -> anyhow::Result<ExitCode> {
         auth: config.auth,
         limits: config.limits,
         lane: config.lane,
+        retention_days: config.retention.days(),
         signing_keys: keys.signing_keys,
         key_ring: keys.key_ring,
         clock: Clock::default(),

@@ -9,7 +9,7 @@ use sea_orm::DatabaseConnection;
 use sealpost_bus::EventLog;
 use sealpost_bus::embedded::{EmbeddedBus, EmbeddedConfig, EmbeddedLive};
 use sealpost_schema::Clock;
-use sealpost_workers::{delivery, outbox, persistence};
+use sealpost_workers::{WorkersConfig, delivery, outbox, persistence, timers};
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
@@ -49,6 +49,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<ExitCode> {
         auth: config.auth,
         limits: config.limits,
         lane: config.lane,
+        retention_days: config.retention.days(),
         signing_keys: keys.signing_keys,
         key_ring: keys.key_ring,
         clock: clock.clone(),
@@ -59,11 +60,14 @@ pub(super) async fn run(config: Config) -> anyhow::Result<ExitCode> {
         ready: Arc::new(|| Box::pin(async { Vec::new() })),
     };
     let gateway = Gateway::start(parts, tasks.clone(), stop.soft.clone(), stop.hard.clone())?;
-    let (persistence, delivery, outbox) = (config.workers.persistence, config.workers.delivery, config.workers.outbox);
+    let retention = config.retention.days();
+    let WorkersConfig { persistence, delivery, outbox, timers } = config.workers;
     let told = || workers.stop.clone();
     workers.spawn("persistence", persistence::run(log.clone(), live.clone(), writer.clone(), persistence, told()));
-    workers.spawn("delivery", delivery::run(log, live, delivery, told()));
-    workers.spawn("outbox", outbox::run(gateway.lanes(), db.clone(), outbox, clock, Arc::new(Notify::new()), told()));
+    workers.spawn("delivery", delivery::run(log, live.clone(), delivery, told()));
+    let nudge = Arc::new(Notify::new());
+    workers.spawn("outbox", outbox::run(gateway.lanes(), db.clone(), outbox, clock.clone(), nudge, told()));
+    workers.spawn("timers", timers::run(gateway.lanes(), live, db.clone(), timers, retention, clock, told()));
 
     tracing::info!(%address, took = ?began.elapsed(), "serving");
     announce(scheme, address, &folder)?;

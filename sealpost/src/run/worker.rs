@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sealpost_lane::Lanes;
 use sealpost_schema::Clock;
-use sealpost_workers::{delivery, outbox, persistence};
+use sealpost_workers::{delivery, outbox, persistence, timers};
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
@@ -27,6 +27,7 @@ pub(super) async fn run(kind: WorkerKind, config: Config) -> anyhow::Result<Exit
         WorkerKind::Persistence => "persistence",
         WorkerKind::Delivery => "delivery",
         WorkerKind::Outbox => "outbox",
+        WorkerKind::Timers => "timers",
     };
     // Delivery touches no table.
     let db = if kind == WorkerKind::Delivery { None } else { Some(database::postgres(&config, false).await?) };
@@ -57,7 +58,10 @@ pub(super) async fn run(kind: WorkerKind, config: Config) -> anyhow::Result<Exit
             return persistence::run(log.clone(), log, db, config.workers.persistence, told).await;
         }
         let clock = Clock::default();
-        let lanes = Lanes::new(log, db.clone(), config.lane, clock.clone(), None, hard_tasks, lanes_stop);
+        let lanes = Lanes::new(log.clone(), db.clone(), config.lane, clock.clone(), None, hard_tasks, lanes_stop);
+        if kind == WorkerKind::Timers {
+            return timers::run(lanes, log, db, config.workers.timers, config.retention.days(), clock, told).await;
+        }
         outbox::run(lanes, db, config.workers.outbox, clock, Arc::new(Notify::new()), told).await;
     });
 

@@ -144,6 +144,8 @@ impl World {
             history: "all".to_owned(),
             public_name: None,
             open_reading: false,
+            disappear_after: None,
+            retention_days: None,
         };
         conversation::Entity::insert(row.into_active_model()).exec_without_returning(&self.db).await.unwrap();
         let row = conversation_key::Model {
@@ -151,6 +153,10 @@ impl World {
             generation: 1,
             wrapped: ring().wrap(&key, 0),
             created_at: NOW,
+            purpose: conversation_key::LASTING.to_owned(),
+            disappear_after: None,
+            seals_until: None,
+            expires_at: None,
         };
         conversation_key::Entity::insert(row.into_active_model()).exec_without_returning(&self.db).await.unwrap();
         Talk { id, sender, key: Arc::new(key) }
@@ -196,7 +202,7 @@ impl Talk {
 
     pub fn post(&self, seq: u64, text: &str) -> Event {
         let client_message_id = ClientMessageId::try_from(format!("m-{seq}")).unwrap();
-        let body = EventBody::MessagePosted { client_message_id, sealed: String::new(), links: None };
+        let body = EventBody::MessagePosted { client_message_id, sealed: String::new(), links: None, expires_at: None };
         self.sealed(self.event(seq, body), text)
     }
 
@@ -207,6 +213,7 @@ impl Talk {
             sealed: String::new(),
             mentions: Vec::new(),
             mentions_all: false,
+            expires_at: None,
         };
         self.sealed(self.event(seq, body), text)
     }

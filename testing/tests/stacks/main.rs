@@ -14,6 +14,7 @@ mod changes;
 mod channels;
 mod conversations;
 mod cookies;
+mod disappearing;
 mod edge;
 mod export;
 mod invites;
@@ -30,7 +31,9 @@ mod presence;
 mod profiles;
 mod receipts;
 mod resume;
+mod retention;
 mod roles;
+mod scheduled;
 mod search;
 mod second_factor;
 mod security;
@@ -92,6 +95,20 @@ on_both_stacks! {
         an_owner_exports_a_conversation
         attack_4_an_export_begins_where_its_owner_joined
         a_user_exports_their_own_data;
+    scheduled:
+        a_message_is_sent_at_its_time
+        what_waits_is_listed_changed_and_cancelled
+        rights_count_when_a_scheduled_message_is_sent
+        cancelling_races_with_sending
+        only_so_many_wait;
+    disappearing:
+        what_has_disappeared_is_gone_everywhere
+        a_change_counts_for_what_is_sent_after_it
+        who_may_say_how_long_messages_stay
+        a_scheduled_message_disappears_with_its_key;
+    retention:
+        what_is_too_old_goes_and_the_numbers_stay
+        who_may_say_how_long_is_kept;
     membership:
         a_conversation_is_handed_over
         two_owners_cannot_both_go

@@ -82,6 +82,7 @@ async fn attempt(world: &World, sending: &Sending, certain: bool, retry: bool) -
             client_message_id: ClientMessageId::try_from(sending.name.clone()).unwrap(),
             sealed: sending.text.clone(),
             links: None,
+            expires_at: None,
         },
         rule: Rule::Post,
         retry,
@@ -135,7 +136,11 @@ fn refused(world: &World, sending: &Sending, error: &LaneError, certain: bool) -
             world.note(What::Fail { op: sending.op, reason });
             Attempt::Done
         }
-        LaneError::NotFound | LaneError::Forbidden | LaneError::Deleted | LaneError::Refused(_) => {
+        LaneError::NotFound
+        | LaneError::Forbidden
+        | LaneError::Deleted
+        | LaneError::Changed
+        | LaneError::Refused(_) => {
             let op = sending.op;
             world.note(if certain { What::Fail { op, reason } } else { What::Info { op, reason } });
             Attempt::Done

@@ -6,6 +6,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use sea_orm::prelude::Uuid;
+use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use sealpost_schema::Event;
 use sealpost_schema::entities::event;
@@ -14,7 +15,7 @@ use super::insert::portions;
 use super::refused;
 use super::store::{Problem, Stored, claim};
 
-/// By conversation and id; whether the message was deleted before this batch.
+/// By conversation and id; whether the content of the message was destroyed before this batch.
 #[derive(Debug, Default)]
 pub(super) struct Bases(HashMap<(Uuid, Uuid), bool>);
 
@@ -24,17 +25,19 @@ impl Bases {
         let ids: BTreeSet<Uuid> = changes.iter().filter_map(|event| event.body.target()).map(|id| id.0).collect();
         let ids: Vec<Uuid> = ids.into_iter().collect();
         let mut bases = HashMap::with_capacity(ids.len());
+        let destroyed: Expr = Expr::case(event::Column::Sealed.is_null(), 1).finally(0).into();
         for ids in portions(&ids) {
-            let rows: Vec<(Uuid, Uuid, Option<i64>)> = event::Entity::find()
+            let rows: Vec<(Uuid, Uuid, i32)> = event::Entity::find()
                 .select_only()
-                .columns([event::Column::ConversationId, event::Column::Id, event::Column::DeletedSeq])
+                .columns([event::Column::ConversationId, event::Column::Id])
+                .column_as(destroyed.clone(), "destroyed")
                 .filter(event::Column::Id.is_in(ids))
                 .order_by_asc(event::Column::Id)
                 .lock_exclusive()
                 .into_tuple()
                 .all(transaction)
                 .await?;
-            bases.extend(rows.into_iter().map(|(conversation, id, deleted)| ((conversation, id), deleted.is_some())));
+            bases.extend(rows.into_iter().map(|(conversation, id, destroyed)| ((conversation, id), destroyed != 0)));
         }
         Ok(Self(bases))
     }
@@ -53,8 +56,8 @@ impl Bases {
         ready
     }
 
-    /// Whether the message that this changes was deleted before this batch.
-    pub fn is_deleted(&self, event: &Event) -> bool {
+    /// Whether the content of the message that this changes was destroyed before this batch.
+    pub fn is_destroyed(&self, event: &Event) -> bool {
         let target = event.body.target().map(|message| (event.conversation_id.0, message.0));
         target.and_then(|target| self.0.get(&target)).copied().unwrap_or(false)
     }

@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 use sea_orm::prelude::Uuid;
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter};
-use sealpost_schema::entities::{conversation_key, draft, event, outbox, participant, search_term};
+use sealpost_schema::entities::{conversation_key, draft, event, outbox, participant};
 use sealpost_schema::{Event, EventBody, UserId};
 
 use super::bases::Bases;
+use super::destroy;
 use super::insert::{is_plain, portions};
 use super::links;
 use super::reactions;
@@ -39,7 +40,7 @@ pub(super) async fn apply(
             // Its like was stored under another seq, with its effect.
             continue;
         }
-        if let Some(message) = event.body.target().filter(|_| bases.is_deleted(event)) {
+        if let Some(message) = event.body.target().filter(|_| bases.is_destroyed(event)) {
             deleted.insert(message.0);
         }
         match event.body {
@@ -48,9 +49,9 @@ pub(super) async fn apply(
                 edited.insert(message_id.0);
                 texts.push(event);
             }
-            EventBody::MessagePosted { .. } => {
+            EventBody::MessagePosted { ref links, .. } => {
                 replies.extend(event.body.thread().map(|_| event));
-                texts.push(event);
+                texts.extend(links.as_ref().map(|_| event));
             }
             EventBody::MessagePinned { message_id, .. } | EventBody::MessageUnpinned { message_id, .. } => {
                 pinned.insert(message_id.0);
@@ -68,38 +69,9 @@ pub(super) async fn apply(
     links::apply_mentions(transaction, &texts).await?;
     reacted.retain(|event| event.body.target().is_some_and(|message| !deleted.contains(&message.0)));
     reactions::apply(transaction, &reacted).await?;
-    destroy_messages(transaction, deleted).await?;
+    destroy::messages(transaction, &deleted.into_iter().collect::<Vec<_>>()).await?;
     for ids in portions(&done) {
         outbox::Entity::delete_many().filter(outbox::Column::Id.is_in(ids)).exec(transaction).await?;
-    }
-    Ok(())
-}
-
-/// Of several deletions of one message the first counts, in whatever order they come. What an edit or reaction says that is stored after
-/// the deletion goes, too, and the message leaves the search index.
-async fn destroy_messages(transaction: &DatabaseTransaction, messages: BTreeSet<Uuid>) -> Result<(), DbErr> {
-    const FIRST: &str = "COALESCE((SELECT MIN(e.seq) FROM events e \
-        WHERE e.target_id = events.id AND e.kind = 'message_deleted'), deleted_seq)";
-    let messages: Vec<Uuid> = messages.into_iter().collect();
-    let nothing = || Expr::value(Option::<String>::None);
-    for ids in portions(&messages) {
-        event::Entity::update_many()
-            .col_expr(event::Column::Sealed, nothing())
-            .col_expr(event::Column::DeletedSeq, Expr::cust(FIRST))
-            .col_expr(event::Column::PinnedSeq, Expr::value(Option::<i64>::None))
-            .filter(event::Column::Id.is_in(ids.clone()))
-            .filter(event::Column::Kind.eq("message_posted"))
-            .exec(transaction)
-            .await?;
-        event::Entity::update_many()
-            .col_expr(event::Column::Sealed, nothing())
-            .filter(event::Column::TargetId.is_in(ids.clone()))
-            .filter(event::Column::Sealed.is_not_null())
-            .exec(transaction)
-            .await?;
-        reactions::destroy(transaction, ids.clone()).await?;
-        search_term::forget(transaction, ids.clone()).await?;
-        links::forget_mentions(transaction, ids).await?;
     }
     Ok(())
 }

@@ -172,7 +172,7 @@ impl Message {
     }
 }
 
-/// Those that are not deleted, locked: another worker may be at an edit of them.
+/// Those whose content is there, locked: another worker may be at an edit of them.
 async fn current(transaction: &DatabaseTransaction, ids: Vec<Uuid>) -> Result<HashMap<Uuid, Message>, DbErr> {
     let rows: Vec<(Uuid, Uuid, i64, Uuid, Option<i64>)> = event::Entity::find()
         .select_only()
@@ -184,7 +184,7 @@ async fn current(transaction: &DatabaseTransaction, ids: Vec<Uuid>) -> Result<Ha
             event::Column::EditedSeq,
         ])
         .filter(event::Column::Id.is_in(ids))
-        .filter(event::Column::DeletedSeq.is_null())
+        .filter(event::Column::Sealed.is_not_null())
         .order_by_asc(event::Column::Id)
         .lock_exclusive()
         .into_tuple()

@@ -11,6 +11,7 @@
 
 mod bases;
 mod config;
+pub(crate) mod destroy;
 mod effects;
 mod failure;
 mod insert;

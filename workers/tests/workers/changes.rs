@@ -48,6 +48,7 @@ fn edit(of: &Event, seq: u64) -> Event {
         sealed: format!("edit {seq}"),
         mentions: Vec::new(),
         mentions_all: false,
+        expires_at: None,
     })
 }
 
@@ -75,9 +76,9 @@ fn reaction(of: &Event, seq: u64, emoji: u128, user: u128, added: bool) -> Event
     let (reaction, sealed, message_seq) = (ReactionHash(Uuid::from_u128(emoji)), format!("emoji {seq}"), of.seq);
     let event = change(of, seq, |message_id| {
         if added {
-            EventBody::ReactionAdded { message_id, message_seq, reaction, sealed }
+            EventBody::ReactionAdded { message_id, message_seq, reaction, sealed, expires_at: None }
         } else {
-            EventBody::ReactionRemoved { message_id, message_seq, reaction, sealed }
+            EventBody::ReactionRemoved { message_id, message_seq, reaction, sealed, expires_at: None }
         }
     });
     Event { sender_id: UserId(Uuid::from_u128(user)), ..event }

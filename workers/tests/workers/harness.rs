@@ -8,10 +8,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
-use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, EntityTrait, QueryOrder};
+use sea_orm::{
+    ActiveModelTrait as _, ActiveValue::Set, ConnectOptions, ConnectionTrait, Database, DatabaseConnection,
+    EntityTrait, QueryOrder,
+};
 use sealpost_bus::embedded::{EmbeddedBus, EmbeddedConfig, EmbeddedLive};
 use sealpost_bus::{Append, DeadLetter, EventLog, Live, LiveItem, LiveSubscription, Subject};
-use sealpost_schema::entities::event;
+use sealpost_schema::entities::{conversation, event, participant};
 use sealpost_schema::{
     ClientMessageId, ConversationId, Event, EventBody, EventId, EventRecord, MessageId, Seq, StoredNotice, Timestamp,
     UserId, chat_subject,
@@ -234,11 +237,45 @@ pub fn message_named(conversation: ConversationId, seq: u64, name: &str) -> Even
     event(
         conversation,
         seq,
-        EventBody::MessagePosted { client_message_id, sealed: format!("sealed {conversation} {seq}"), links: None },
+        EventBody::MessagePosted {
+            client_message_id,
+            sealed: format!("sealed {conversation} {seq}"),
+            links: None,
+            expires_at: None,
+        },
     )
 }
 
 pub fn deletion(seq: u64, of: &Event) -> Event {
     let body = EventBody::MessageDeleted { message_id: MessageId::from(of.id), message_seq: of.seq };
     event(of.conversation_id, seq, body)
+}
+
+/// A group with its owner.
+pub async fn make_conversation(world: &World) -> (ConversationId, UserId) {
+    let (id, owner) = (ConversationId::new(), UserId::new());
+    let row = conversation::ActiveModel {
+        id: Set(id.0),
+        kind: Set("group".to_owned()),
+        dm_key: Set(None),
+        sealed_title: Set(None),
+        title_event_id: Set(None),
+        title_sender_id: Set(None),
+        created_by: Set(owner.0),
+        created_at: Set(0),
+        deleted_at: Set(None),
+        ..Default::default()
+    };
+    row.insert(&world.db).await.unwrap();
+    let row = participant::ActiveModel {
+        conversation_id: Set(id.0),
+        user_id: Set(owner.0),
+        role: Set("owner".to_owned()),
+        added_at: Set(0),
+        read_seq: Set(0),
+        delivered_seq: Set(0),
+        ..Default::default()
+    };
+    row.insert(&world.db).await.unwrap();
+    (id, owner)
 }

@@ -4,6 +4,9 @@
 mod changes;
 mod dead_letters;
 mod delivery;
+mod expiry;
 mod harness;
 mod outbox;
 mod persistence;
+mod retention;
+mod scheduled;

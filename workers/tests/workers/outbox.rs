@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::harness::{Running, World, eventually, on_both_stores};
+use crate::harness::{Running, World, eventually, make_conversation, on_both_stores};
 use sea_orm::ActiveValue::Set;
 use sea_orm::{ActiveModelTrait, EntityTrait, PaginatorTrait};
 use sealpost_lane::{LaneConfig, Lanes};
-use sealpost_schema::entities::{conversation, outbox, participant};
+use sealpost_schema::entities::outbox;
 use sealpost_schema::{Clock, ConversationId, EventBody, EventId, UserId};
 use sealpost_workers::outbox::{OutboxConfig, run};
 use sealpost_workers::persistence::CONSUMER;
@@ -34,34 +34,6 @@ fn start(world: &World, clock: &Clock) -> Running {
     );
     let config = OutboxConfig { grace_ms: GRACE_MS, interval_ms: 20, page: 3, ..OutboxConfig::default() };
     Running::new(|stop| run(lanes, world.db.clone(), config, clock.clone(), Arc::new(Notify::new()), stop))
-}
-
-async fn make_conversation(world: &World) -> (ConversationId, UserId) {
-    let (id, owner) = (ConversationId::new(), UserId::new());
-    let row = conversation::ActiveModel {
-        id: Set(id.0),
-        kind: Set("group".to_owned()),
-        dm_key: Set(None),
-        sealed_title: Set(None),
-        title_event_id: Set(None),
-        title_sender_id: Set(None),
-        created_by: Set(owner.0),
-        created_at: Set(0),
-        deleted_at: Set(None),
-        ..Default::default()
-    };
-    row.insert(&world.db).await.unwrap();
-    let row = participant::ActiveModel {
-        conversation_id: Set(id.0),
-        user_id: Set(owner.0),
-        role: Set("owner".to_owned()),
-        added_at: Set(0),
-        read_seq: Set(0),
-        delivered_seq: Set(0),
-        ..Default::default()
-    };
-    row.insert(&world.db).await.unwrap();
-    (id, owner)
 }
 
 async fn leave(world: &World, clock: &Clock, conversation: ConversationId, sender: UserId) -> EventId {

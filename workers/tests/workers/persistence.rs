@@ -319,6 +319,7 @@ async fn deleting_a_conversation_destroys_its_keys(world: World) {
             generation: Set(generation),
             wrapped: Set("wrapped".to_owned()),
             created_at: Set(0),
+            ..Default::default()
         };
         conversation_key::Entity::insert(key).exec_without_returning(&world.db).await.unwrap();
     }
