@@ -40,6 +40,7 @@ mod service_accounts;
 mod state;
 mod transaction;
 mod users;
+mod webhooks;
 
 pub use auth::{AuthConfig, SigningKey, SigningKeyError};
 pub use config::GatewayConfig;
@@ -49,3 +50,4 @@ pub use oidc::OidcConfig;
 pub use openapi::{asyncapi, openapi};
 pub use search::SearchConfig;
 pub use server::{Gateway, GatewayParts, MetricsText, ReadyCheck, StartError};
+pub use webhooks::Webhooks;

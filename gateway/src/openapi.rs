@@ -17,7 +17,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::state::App;
 use crate::{
     admin, announcements, auth, blocks, channels, conversations, drafts, export, invites, mail, messages, oidc,
-    passkeys, presence, profiles, receipts, scheduled, search, second_factor, service_accounts, users,
+    passkeys, presence, profiles, receipts, scheduled, search, second_factor, service_accounts, users, webhooks,
 };
 
 #[derive(OpenApi)]
@@ -35,6 +35,7 @@ use crate::{
         (name = "conversations", description = "Conversations and their participants"),
         (name = "messages", description = "Send, read, search, edit, delete, react, pin; threads, mentions, drafts, messages for later"),
         (name = "service accounts", description = "Accounts of programs, and their API tokens"),
+        (name = "webhooks", description = "Addresses that are told of events"),
         (name = "admin", description = "For those who administer this server"),
     )
 )]
@@ -83,7 +84,8 @@ pub fn routes() -> OpenApiRouter<App> {
         .merge(export::router())
         .merge(scheduled::router())
         .merge(admin::router())
-        .merge(service_accounts::router());
+        .merge(service_accounts::router())
+        .merge(webhooks::router());
     OpenApiRouter::with_openapi(Document::openapi()).nest("/api", api).routes(routes!(auth::get_jwks))
 }
 

@@ -43,6 +43,7 @@ use crate::profiles::AvatarWork;
 use crate::receipts::{Marks, write as write_receipts};
 use crate::search::{Indexer, Search, SearchConfig};
 use crate::state::{App, AppParts};
+use crate::webhooks::Webhooks;
 use crate::{openapi, operations, search};
 
 /// The text of `/metrics`.
@@ -64,6 +65,7 @@ pub struct GatewayParts {
     /// Newest first; that one signs.
     pub signing_keys: Vec<SigningKey>,
     pub key_ring: KeyRing,
+    pub webhooks: Webhooks,
     pub clock: Clock,
     pub db: DatabaseConnection,
     pub log: Arc<dyn EventLog>,
@@ -111,6 +113,7 @@ impl Gateway {
             search,
             signing_keys,
             key_ring,
+            webhooks,
             clock,
             mut db,
             log,
@@ -162,6 +165,7 @@ impl Gateway {
             public: PublicFeeds::new(config.max_public_readers, config.max_public_readers_per_address),
             resumes: Arc::new(Semaphore::new(config.max_resumes)),
             exports: Arc::new(Semaphore::new(export::AT_ONCE)),
+            webhooks,
             config,
             auth,
             retention_days,

@@ -26,6 +26,7 @@ use crate::presence::Presences;
 use crate::profiles::AvatarWork;
 use crate::receipts::Marks;
 use crate::search::Search;
+use crate::webhooks::Webhooks;
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -64,6 +65,7 @@ pub struct AppParts {
     pub public: PublicFeeds,
     pub resumes: Arc<Semaphore>,
     pub exports: Arc<Semaphore>,
+    pub webhooks: Webhooks,
     /// Soft stop: no new connections, the open ones are asked to go.
     pub stop: CancellationToken,
     pub tasks: TaskTracker,

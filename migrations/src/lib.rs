@@ -26,6 +26,7 @@ mod m20261121_000080_scheduled;
 mod m20261121_000081_disappearing;
 mod m20261121_000082_retention;
 mod m20261121_000090_search;
+mod m20261121_000100_webhooks;
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, TransactionTrait};
@@ -59,6 +60,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000081_disappearing::Migration),
             Box::new(m20261121_000082_retention::Migration),
             Box::new(m20261121_000090_search::Migration),
+            Box::new(m20261121_000100_webhooks::Migration),
         ]
     }
 }

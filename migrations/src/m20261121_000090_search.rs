@@ -19,9 +19,12 @@ impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let db = manager.get_connection();
         // The rows are nothing but their key: SQLite keeps them once, in the key's tree.
-        let keyed = if db.get_database_backend() == DbBackend::Sqlite { " WITHOUT ROWID" } else { "" };
+        let (number, keyed) = match db.get_database_backend() {
+            DbBackend::Sqlite => ("integer", " WITHOUT ROWID"),
+            _ => ("bigint", ""),
+        };
         db.execute_unprepared(&format!(
-            "CREATE TABLE search_terms (term BIGINT NOT NULL, at BIGINT NOT NULL, PRIMARY KEY (term, at)){keyed}"
+            "CREATE TABLE search_terms (term {number} NOT NULL, at {number} NOT NULL, PRIMARY KEY (term, at)){keyed}"
         ))
         .await?;
         let messages = Table::create()
@@ -29,7 +32,7 @@ impl MigrationTrait for Migration {
             .col(column("message_id").uuid().not_null().primary_key())
             .col(column("conversation_id").uuid().not_null())
             .col(column("at").big_integer().not_null())
-            .col(column("terms").binary().not_null())
+            .col(ColumnDef::new_with_type(Alias::new("terms"), ColumnType::VarBinary(StringLen::None)).not_null())
             .to_owned();
         manager.create_table(messages).await?;
         let of_conversation = Index::create()

@@ -148,6 +148,24 @@ pub enum EventBody {
 }
 
 impl EventBody {
+    /// All of [`kind`](Self::kind).
+    pub const KINDS: [&'static str; 14] = [
+        "conversation_created",
+        "message_posted",
+        "message_edited",
+        "message_deleted",
+        "reaction_added",
+        "reaction_removed",
+        "message_pinned",
+        "message_unpinned",
+        "participant_added",
+        "participant_removed",
+        "conversation_changed",
+        "settings_changed",
+        "conversation_deleted",
+        "void",
+    ];
+
     /// The name under `kind`, as stored.
     pub fn kind(&self) -> &'static str {
         match self {

@@ -28,7 +28,9 @@ pub use event::{
 pub use frames::{AckLevel, ClientFrame, CloseCode, ConversationHead, Cursor, LastMessage, ServerFrame, UserPresence};
 pub use ids::{ClientMessageId, ConversationId, EventId, IdError, MessageId, ReactionHash, Seq, SessionId, UserId};
 pub use lifetimes::Lifetimes;
-pub use notice::{ControlNotice, DraftNotice, ScheduledNotice, StoredNotice, StoredRange, TIMERS_SUBJECT, VoidedEvent};
+pub use notice::{
+    ControlNotice, DraftNotice, ScheduledNotice, StoredNotice, StoredRange, TIMERS_SUBJECT, VoidedEvent, WebhookNotice,
+};
 pub use own_state::OwnState;
 pub use problem::{Problem, ProblemKind};
 pub use public_frames::{PublicClientFrame, PublicServerFrame};

@@ -113,3 +113,13 @@ impl ControlNotice {
 /// Subject of a word to the timers workers: something may be due sooner than they think. It says nothing else, and may be lost: they look
 /// again every few seconds.
 pub const TIMERS_SUBJECT: &str = "live.timers";
+
+/// To the delivery workers: this webhook is new, was changed, or is to be tested. Subject [`WebhookNotice::SUBJECT`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WebhookNotice {
+    pub webhook_id: uuid::Uuid,
+}
+
+impl WebhookNotice {
+    pub const SUBJECT: &'static str = "live.webhooks";
+}

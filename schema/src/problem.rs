@@ -91,6 +91,8 @@ catalogue! {
     PasskeysOff = "urn:sealpost:problem:passkeys-off", 409, "This server has no passkeys";
     /// Whoever runs the server has switched it off.
     SearchOff = "urn:sealpost:problem:search-off", 409, "This server does not search";
+    /// The server has no key for the secrets of webhooks.
+    WebhooksOff = "urn:sealpost:problem:webhooks-off", 409, "This server has no webhooks";
     TooManyPasskeys = "urn:sealpost:problem:too-many-passkeys", 409, "There are too many passkeys";
     /// Without it nobody could sign in to this account any more.
     LastWayIn = "urn:sealpost:problem:last-way-in", 409, "The last way to sign in cannot go";

@@ -9,7 +9,8 @@ use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, EntityTr
 use sealpost_schema::entities::{
     announcement, announcement_mark, api_token, audit, avatar, block, code_failure, conversation, conversation_key,
     draft, event, identity, invitation, invite_link, mail_token, mention, oidc_sign_in, outbox, participant, passkey,
-    passkey_ceremony, reaction, recovery_code, session, thread, thread_follower, totp, user, waiting_sign_in,
+    passkey_ceremony, reaction, recovery_code, retention_mark, scheduled_message, search_message, search_term, session,
+    thread, thread_follower, totp, user, waiting_sign_in, webhook, webhook_cursor, webhook_test,
 };
 
 /// One line for each column.
@@ -67,6 +68,13 @@ async fn create_from_entities(db: &DatabaseConnection) {
     create(db, code_failure::Entity).await;
     create(db, identity::Entity).await;
     create(db, oidc_sign_in::Entity).await;
+    create(db, retention_mark::Entity).await;
+    create(db, scheduled_message::Entity).await;
+    create(db, search_message::Entity).await;
+    create(db, search_term::Entity).await;
+    create(db, webhook::Entity).await;
+    create(db, webhook_cursor::Entity).await;
+    create(db, webhook_test::Entity).await;
 }
 
 async fn compare(migrated: &DatabaseConnection, declared: &DatabaseConnection) {

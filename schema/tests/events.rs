@@ -29,6 +29,7 @@ fn a_record_of_version_1_is_read_and_written_to_the_letter() {
         "conversation_deleted",
     ];
     assert_eq!(kinds, all, "the golden record holds every kind of event");
+    assert!(all.iter().all(|kind| EventBody::KINDS.contains(kind)), "{all:?}");
     let head = RecordHead::peek(V1.as_bytes()).unwrap();
     assert_eq!((head.previous, head.first, head.last), (7, Seq(1), Seq(8)));
 }
@@ -39,6 +40,7 @@ fn later_kinds_of_events_are_read_and_written_to_the_letter() {
         let record = EventRecord::decode(golden.trim_end().as_bytes()).unwrap();
         assert_eq!(String::from_utf8(record.encode()).unwrap(), golden.trim_end());
         assert!(record.events.iter().all(|event| event.body.kind() == kind), "{golden}");
+        assert!(EventBody::KINDS.contains(&kind), "{kind}");
     }
 }
 
@@ -48,6 +50,7 @@ fn changes_of_messages_are_read_and_written_to_the_letter() {
     assert_eq!(String::from_utf8(record.encode()).unwrap(), CHANGES.trim_end());
     let kinds: Vec<_> = record.events.iter().map(|event| event.body.kind()).collect();
     assert_eq!(kinds, ["message_edited", "reaction_added", "reaction_removed", "message_pinned", "message_unpinned"]);
+    assert!(kinds.iter().all(|kind| EventBody::KINDS.contains(kind)), "{kinds:?}");
     assert!(record.events.iter().all(|event| event.body.target().is_some()));
 }
 

@@ -82,7 +82,7 @@ pub enum Command {
 pub enum WorkerKind {
     /// Writes events to the database
     Persistence,
-    /// Pushes events to the gateways
+    /// Pushes events to the gateways, and to webhooks
     Delivery,
     /// Publishes control changes that were committed to the database
     Outbox,
@@ -150,7 +150,7 @@ pub enum SearchCommand {
 
 #[derive(Debug, Subcommand)]
 pub enum KeysCommand {
-    /// Print a new `FERNET_KEYS` and a new `SIGNING_KEY`, ready for a .env file
+    /// Print a new `FERNET_KEYS`, `SIGNING_KEY` and `WEBHOOK_KEY`, ready for a .env file
     Generate,
 }
 

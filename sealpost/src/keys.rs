@@ -10,20 +10,38 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use sealpost_gateway::SigningKey;
+use sealpost_outgoing::{WebhookKey, WebhookKeys};
 use sealpost_sealing::{KeyRing, KeyRingError};
 use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
 
-use crate::config::Mistakes;
+use crate::config::{Config, Mistakes};
 use crate::output;
 
 const FERNET: &str = "FERNET_KEYS";
 const SIGNING: &str = "SIGNING_KEY";
+const WEBHOOK: &str = "WEBHOOK_KEY";
 const FILE: &str = "keys.env";
 
 /// What a gateway needs.
 pub struct Keys {
     pub key_ring: KeyRing,
     pub signing_keys: Vec<SigningKey>,
+    /// As settings have them, for gateway and worker to make their own of; none: no webhooks.
+    pub webhook_keys: Vec<SecretString>,
+}
+
+/// The keys that settings name.
+#[derive(Clone, Copy, Default)]
+pub struct Configured<'a> {
+    pub fernet: &'a [SecretString],
+    pub signing: &'a [SecretString],
+    pub webhook: &'a [SecretString],
+}
+
+impl<'a> Configured<'a> {
+    pub(crate) fn of(config: &'a Config) -> Self {
+        Self { fernet: &config.fernet_keys, signing: &config.signing_keys, webhook: &config.webhook_keys }
+    }
 }
 
 /// What is wrong with the keys that are set.
@@ -64,6 +82,16 @@ pub(crate) fn mistakes_in(fernet: &[SecretString], signing: &[SecretString]) -> 
     wrong
 }
 
+/// The same of the keys of webhooks.
+pub(crate) fn mistakes_in_webhook_keys(webhook: &[SecretString]) -> Vec<String> {
+    WebhookKeys::parse(webhook).err().map(|error| format!("{WEBHOOK}: {error}")).into_iter().collect()
+}
+
+/// `None`: there are none.
+pub(crate) fn webhook_keys(webhook: &[SecretString]) -> Result<Option<WebhookKeys>, Mistakes> {
+    WebhookKeys::parse(webhook).map_err(|error| Mistakes(vec![format!("{WEBHOOK}: {error}")]))
+}
+
 pub(crate) fn missing(fernet: &[SecretString], signing: &[SecretString]) -> Vec<String> {
     [(FERNET, "fernet_keys", fernet), (SIGNING, "signing_keys", signing)]
         .into_iter()
@@ -78,14 +106,16 @@ pub(crate) fn missing(fernet: &[SecretString], signing: &[SecretString]) -> Vec<
 
 /// # Errors
 /// All mistakes in the keys, without any part of them.
-pub fn parse(fernet: &[SecretString], signing: &[SecretString]) -> Result<Keys, Mistakes> {
-    let wrong = [missing(fernet, signing), mistakes_in(fernet, signing)].concat();
+pub fn parse(configured: Configured<'_>) -> Result<Keys, Mistakes> {
+    let Configured { fernet, signing, webhook } = configured;
+    let wrong = [missing(fernet, signing), mistakes_in(fernet, signing), mistakes_in_webhook_keys(webhook)].concat();
     let (Ok(key_ring), Ok(signing_keys)) =
         (KeyRing::parse(fernet), signing.iter().map(SigningKey::parse).collect::<Result<_, _>>())
     else {
         return Err(Mistakes(wrong));
     };
-    if wrong.is_empty() { Ok(Keys { key_ring, signing_keys }) } else { Err(Mistakes(wrong)) }
+    let webhook_keys = webhook.to_vec();
+    if wrong.is_empty() { Ok(Keys { key_ring, signing_keys, webhook_keys }) } else { Err(Mistakes(wrong)) }
 }
 
 /// The keys of `serve`: those of the settings if there are any, else those of the folder, which are made if the folder is new.
@@ -93,16 +123,11 @@ pub fn parse(fernet: &[SecretString], signing: &[SecretString]) -> Result<Keys, 
 ///
 /// # Errors
 /// The file is readable by others, cannot be read or written, or is gone while there is data.
-pub fn of_folder(
-    folder: &Path,
-    fernet: &[SecretString],
-    signing: &[SecretString],
-    has_data: bool,
-) -> anyhow::Result<Keys> {
+pub fn of_folder(folder: &Path, configured: Configured<'_>, has_data: bool) -> anyhow::Result<Keys> {
     let path = folder.join(FILE);
-    if !fernet.is_empty() {
-        warn_of_other_keys(&path, fernet);
-        return Ok(parse(fernet, signing)?);
+    if !configured.fernet.is_empty() {
+        warn_of_other_keys(&path, configured.fernet);
+        return Ok(parse(configured)?);
     }
     match fs::metadata(&path) {
         Ok(_) => {}
@@ -121,13 +146,20 @@ pub fn of_folder(
         }
         Err(error) => return Err(error).with_context(|| format!("{} cannot be read", path.display())),
     }
-    let (fernet, signing) = read(&path)?;
-    parse(&fernet, &signing).map_err(|Mistakes(wrong)| anyhow::anyhow!("{}: {}", path.display(), wrong.join("; ")))
+    let mut in_file = read(&path)?;
+    if in_file.webhook.is_empty() && configured.webhook.is_empty() {
+        // A file of before there were webhooks.
+        add_webhook_key(&path).with_context(|| format!("{} cannot be written", path.display()))?;
+        in_file = read(&path)?;
+    }
+    let webhook = if configured.webhook.is_empty() { &in_file.webhook } else { configured.webhook };
+    let keys = Configured { fernet: &in_file.fernet, signing: &in_file.signing, webhook };
+    parse(keys).map_err(|Mistakes(wrong)| anyhow::anyhow!("{}: {}", path.display(), wrong.join("; ")))
 }
 
 /// Settings win over the file, but what was sealed with the file's key does not open without it.
 fn warn_of_other_keys(path: &Path, configured: &[SecretString]) {
-    let Ok((in_file, _)) = read(path) else { return };
+    let Ok(InFile { fernet: in_file, .. }) = read(path) else { return };
     let known = |key: &SecretString| {
         let text = |key: &SecretString| Zeroizing::new(key.expose_secret().trim_end_matches('=').to_owned());
         configured.iter().any(|other| text(other) == text(key))
@@ -140,7 +172,14 @@ fn warn_of_other_keys(path: &Path, configured: &[SecretString]) {
     }
 }
 
-fn read(path: &Path) -> anyhow::Result<(Vec<SecretString>, Vec<SecretString>)> {
+#[derive(Default)]
+struct InFile {
+    fernet: Vec<SecretString>,
+    signing: Vec<SecretString>,
+    webhook: Vec<SecretString>,
+}
+
+fn read(path: &Path) -> anyhow::Result<InFile> {
     let mode = fs::metadata(path).with_context(|| format!("{} cannot be read", path.display()))?.permissions().mode();
     if mode & 0o077 != 0 {
         bail!(
@@ -152,32 +191,45 @@ fn read(path: &Path) -> anyhow::Result<(Vec<SecretString>, Vec<SecretString>)> {
     }
     let text = fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
     let text = Zeroizing::new(text);
-    let (mut fernet, mut signing) = (Vec::new(), Vec::new());
+    let mut keys = InFile::default();
     for (line, number) in text.lines().map(str::trim).zip(1..) {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
         match line.split_once('=').map(|(name, value)| (name.trim(), value)) {
-            Some((FERNET, keys)) => fernet = crate::config::split_keys(keys),
-            Some((SIGNING, keys)) => signing = crate::config::split_keys(keys),
-            _ => bail!("{}, line {number}: neither {FERNET}=… nor {SIGNING}=…", path.display()),
+            Some((FERNET, value)) => keys.fernet = crate::config::split_keys(value),
+            Some((SIGNING, value)) => keys.signing = crate::config::split_keys(value),
+            Some((WEBHOOK, value)) => keys.webhook = crate::config::split_keys(value),
+            _ => bail!("{}, line {number}: neither {FERNET}=…, {SIGNING}=… nor {WEBHOOK}=…", path.display()),
         }
     }
-    Ok((fernet, signing))
+    Ok(keys)
+}
+
+fn create(path: &Path) -> anyhow::Result<()> {
+    let text = Zeroizing::new(format!(
+        "# Sealpost's keys. Keep a copy apart from the data: without {FERNET} nobody can read the stored messages, and\n\
+         # whoever has both can read them all. To rotate, put a new key in front, with a comma.\n{}",
+        *new_lines()?
+    ));
+    Ok(write(path, &text)?)
+}
+
+fn add_webhook_key(path: &Path) -> anyhow::Result<()> {
+    let text = Zeroizing::new(fs::read_to_string(path)?);
+    let made = WebhookKey::generate()?;
+    let line_end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+    let text = Zeroizing::new(format!("{}{line_end}{WEBHOOK}={}\n", *text, made.expose_secret()));
+    Ok(write(path, &text)?)
 }
 
 /// Complete, on the disk and for the owner alone, or not there at all. The caller holds the folder's lock.
-fn create(path: &Path) -> std::io::Result<()> {
+fn write(path: &Path, text: &str) -> std::io::Result<()> {
     let part = path.with_extension("env.part");
     match fs::remove_file(&part) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let text = Zeroizing::new(format!(
-        "# Sealpost's keys. Keep a copy apart from the data: without {FERNET} nobody can read the stored messages, and\n\
-         # whoever has both can read them all. To rotate, put a new key in front, with a comma.\n{}",
-        *new_lines()
-    ));
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
@@ -185,14 +237,19 @@ fn create(path: &Path) -> std::io::Result<()> {
     File::open(path.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf))?.sync_all()
 }
 
-fn new_lines() -> Zeroizing<String> {
-    let (fernet, signing) = (KeyRing::generate_key(), SigningKey::generate());
-    Zeroizing::new(format!("{FERNET}={}\n{SIGNING}={}\n", fernet.expose_secret(), signing.expose_secret()))
+fn new_lines() -> anyhow::Result<Zeroizing<String>> {
+    let (fernet, signing, webhook) = (KeyRing::generate_key(), SigningKey::generate(), WebhookKey::generate()?);
+    Ok(Zeroizing::new(format!(
+        "{FERNET}={}\n{SIGNING}={}\n{WEBHOOK}={}\n",
+        fernet.expose_secret(),
+        signing.expose_secret(),
+        webhook.expose_secret()
+    )))
 }
 
 /// `sealpost keys generate`.
 pub(crate) fn print_new() -> anyhow::Result<()> {
-    output::text(&new_lines())?;
+    output::text(&new_lines()?)?;
     eprintln!(
         "Keep these: without FERNET_KEYS nobody can read the stored messages. Back them up apart from the database."
     );

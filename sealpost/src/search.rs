@@ -11,8 +11,9 @@ use sealpost_schema::entities::conversation;
 
 use crate::cli::SearchCommand;
 use crate::config::Config;
+use crate::keys::{self, Configured};
 use crate::run::{self, Folder};
-use crate::{admin, keys, output, telemetry};
+use crate::{admin, output, telemetry};
 
 /// Between two lines of progress.
 const EVERY: Duration = Duration::from_secs(1);
@@ -45,9 +46,9 @@ async fn rebuild(
         bail!("there is no conversation {id}, or it is deleted");
     }
     let keys = if config.database_url.is_some() {
-        keys::parse(&config.fernet_keys, &config.signing_keys)?
+        keys::parse(Configured::of(&config))?
     } else {
-        keys::of_folder(Folder::at(&config.data_dir).path(), &config.fernet_keys, &config.signing_keys, true)?
+        keys::of_folder(Folder::at(&config.data_dir).path(), Configured::of(&config), true)?
     };
     if fast {
         config.search.messages_per_second = 0;

@@ -211,6 +211,12 @@ fn what_a_command_needs_depends_on_the_command() {
     assert!(text.contains("DATABASE_URL") && text.contains("NATS_URL") && !text.contains("FERNET_KEYS"), "{text}");
     let text = load(&environment(&[("FERNET_KEYS", MASTER_KEY)]), Role::Serve).unwrap_err();
     assert!(text.contains("signing_keys is not set"), "{text}");
+    let (nats, webhooks) = (("NATS_URL", "nats://a:4222"), ("WEBHOOK_KEY", MASTER_KEY));
+    load(&environment(&[nats]), Role::Delivery).unwrap();
+    let text = load(&environment(&[nats, webhooks]), Role::Delivery).unwrap_err();
+    assert!(text.contains("set DATABASE_URL") && !text.contains(MASTER_KEY), "{text}");
+    let text = load(&environment(&[("WEBHOOK_KEY", "hunter2")]), Role::Serve).unwrap_err();
+    assert!(text.contains("WEBHOOK_KEY: not a key of webhooks") && !text.contains("hunter2"), "{text}");
 }
 
 const SECRETS: &str = "\
@@ -218,6 +224,7 @@ database_url = \"postgres://ann:hunter2@db:5432/chat?password=hunter2\"
 nats_url = \"nats://hunter2@a:4222\"
 fernet_keys = [\"hunter2\", \"hunter2\"]
 signing_keys = \"hunter2\"
+webhook_keys = \"hunter2\"
 [nats]
 user = \"ann\"
 password = \"hunter2\"

@@ -115,12 +115,12 @@ fn data_whose_keys_are_gone_are_not_served() {
 }
 
 #[test]
-fn generated_keys_are_two_lines_on_stdout_that_the_configuration_takes() {
+fn generated_keys_are_three_lines_on_stdout_that_the_configuration_takes() {
     let folder = tempfile::tempdir().unwrap();
     let made = run(folder.path(), &["keys", "generate"]);
     let stdout = text(&made.stdout);
     let lines: Vec<_> = stdout.lines().map(|line| line.split_once('=').unwrap()).collect();
-    assert_eq!(lines.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["FERNET_KEYS", "SIGNING_KEY"]);
+    assert_eq!(lines.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["FERNET_KEYS", "SIGNING_KEY", "WEBHOOK_KEY"]);
     assert!(text(&made.stderr).contains("Keep these"));
     let checked = sealpost(folder.path(), &["config", "check", "--for", "serve"]).envs(lines).output().unwrap();
     assert!(checked.status.success(), "{}", text(&checked.stderr));

@@ -8,6 +8,7 @@
 //!   what it was told against what is there.
 //! - [`Authenticator`]: a device with passkeys.
 //! - [`Provider`]: signs people in elsewhere.
+//! - [`Receiver`]: takes webhooks, or does not.
 //! - [`Proxy`]: between any two of them, where connections are slow, swallowed and cut.
 //!
 //! The suites are in `tests/`: `stacks` (the same cases on both stacks) and `faults` (crashes and outages).
@@ -25,6 +26,7 @@ mod port;
 mod process;
 mod provider;
 mod proxy;
+mod receiver;
 mod settings;
 mod shared;
 mod socket;
@@ -44,6 +46,7 @@ pub use port::free_port;
 pub use process::Process;
 pub use provider::{CLIENT, CLIENT_SECRET, Provider, Signature};
 pub use proxy::{Proxy, Weather};
+pub use receiver::{Answer, Received, Receiver};
 pub use settings::{Form, Settings, program};
 pub use shared::{SHARED_ORIGIN, shared};
 pub use socket::{Connect, Incoming, Refused, Socket, message};

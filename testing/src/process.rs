@@ -173,7 +173,7 @@ impl Drop for Process {
 
 /// Settings of whoever runs the tests must not reach the servers.
 pub fn without_own_settings(command: &mut Command) {
-    let own = ["DATABASE_URL", "NATS_URL", "FERNET_KEYS", "SIGNING_KEY", "RUST_LOG"];
+    let own = ["DATABASE_URL", "NATS_URL", "FERNET_KEYS", "SIGNING_KEY", "WEBHOOK_KEY", "RUST_LOG"];
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("SEALPOST") || own.iter().any(|own| text.starts_with(own)) {

@@ -29,6 +29,13 @@ pub async fn shared(form: Form) -> Running {
     // More than any test wants, so that there is a limit.
     let settings = settings.set("SEALPOST__RETENTION__DAYS", 3650);
     let settings = settings.set("SEALPOST__WORKERS__TIMERS__RETENTION_INTERVAL_MS", 500);
+    // Receivers of webhooks are at 127.0.0.1; what is at other addresses of this machine stays closed.
+    let settings = settings.set("SEALPOST__WEBHOOKS__ALLOWED_NETWORKS", "127.0.0.1/32");
+    // What was not taken is tried again soon.
+    let settings = settings.set("SEALPOST__WORKERS__WEBHOOKS__FIRST_DELAY_MS", 100);
+    let settings = settings.set("SEALPOST__WORKERS__WEBHOOKS__MAX_DELAY_MS", 500);
+    let settings = settings.set("SEALPOST__WORKERS__WEBHOOKS__INTERVAL_MS", 100);
+    let settings = settings.set("SEALPOST__WORKERS__WEBHOOKS__SWEEP_MS", 1000);
     let running = Stack::start(form, settings).await;
     *slot = Arc::downgrade(&running.0);
     running

@@ -121,11 +121,16 @@ impl Stack {
         if self.form == Form::Cluster {
             let keys = self.run(&["keys", "generate"]);
             let lines = keys.lines().filter_map(|line| line.split_once('='));
-            with_keys.extend(lines.map(|(name, value)| (name.to_owned(), value.to_owned())));
+            let keys: Vec<_> = lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+            let webhook_key: Vec<_> = keys.iter().filter(|(name, _)| name == "WEBHOOK_KEY").cloned().collect();
+            with_keys.extend(keys);
             self.run(&["migrate"]);
             for name in WORKERS {
                 let kind = name.split('-').next().unwrap();
-                let environment = self.linked(name, &self.environment);
+                let mut environment = self.linked(name, &self.environment);
+                if kind == "delivery" {
+                    environment.extend(webhook_key.clone());
+                }
                 let process = Process::new(name, &program(), &["worker", kind], &environment, self.folder.path());
                 self.workers.push(process);
             }
@@ -349,6 +354,13 @@ impl Stack {
             }
             let dead = streams.get_stream("DEAD").await.unwrap().get_info().await.unwrap();
             assert_eq!(dead.state.messages, 0, "{}", self.run(&["dead-letters", "list"]));
+        } else {
+            // Messages are answered when they are stored; changes of conversations when they have their numbers, and until they are stored
+            // there is a row.
+            eventually("changes of conversations to be stored", async || {
+                (self.count("SELECT count(*) FROM outbox").await == 0).then_some(())
+            })
+            .await;
         }
         assert_eq!(self.run(&["dead-letters", "list"]).trim(), "there are no dead letters");
     }

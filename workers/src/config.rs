@@ -6,6 +6,7 @@ use crate::delivery::DeliveryConfig;
 use crate::outbox::OutboxConfig;
 use crate::persistence::PersistenceConfig;
 use crate::timers::TimersConfig;
+use crate::webhooks::WebhookWorkerConfig;
 
 /// Section `workers`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -15,12 +16,20 @@ pub struct WorkersConfig {
     pub delivery: DeliveryConfig,
     pub outbox: OutboxConfig,
     pub timers: TimersConfig,
+    pub webhooks: WebhookWorkerConfig,
 }
 
 impl WorkersConfig {
     /// What is wrong, each with its key and the way out; empty if nothing is.
     pub fn validate(&self) -> Vec<String> {
-        [self.persistence.validate(), self.delivery.validate(), self.outbox.validate(), self.timers.validate()].concat()
+        [
+            self.persistence.validate(),
+            self.delivery.validate(),
+            self.outbox.validate(),
+            self.timers.validate(),
+            self.webhooks.validate(),
+        ]
+        .concat()
     }
 }
 
@@ -40,12 +49,14 @@ mod tests {
         config.delivery.max_ack_pending = 1;
         config.outbox.concurrency = 0;
         config.timers.page = 0;
+        config.webhooks.lease_ms = 1;
         let wrong = config.validate().join("\n");
         let keys = [
             "workers.persistence.max_events",
             "workers.delivery.max_ack_pending",
             "workers.outbox.concurrency",
             "workers.timers.page",
+            "workers.webhooks.lease_ms",
         ];
         for key in keys {
             assert!(wrong.contains(key), "{key} is not in {wrong}");

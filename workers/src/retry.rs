@@ -41,7 +41,8 @@ pub(crate) fn doubled(first: Duration, times: u32, limit: Duration) -> Duration 
     first.saturating_mul(2u32.saturating_pow(times)).min(limit)
 }
 
-fn jittered(delay: Duration) -> Duration {
+/// Shortened by a random share of up to a half.
+pub(crate) fn jittered(delay: Duration) -> Duration {
     // The generator of the thread, which a simulation seeds.
     delay.saturating_sub((delay / 2).mul_f64(fastrand::f64()))
 }

@@ -88,6 +88,27 @@ pub enum AuditEvent {
     ConversationExported {
         conversation_id: ConversationId,
     },
+    WebhookCreated {
+        webhook_id: Uuid,
+        /// None: of the service account that the row names.
+        conversation_id: Option<ConversationId>,
+    },
+    /// Its address, its kinds, or whether it is paused.
+    WebhookChanged {
+        webhook_id: Uuid,
+    },
+    WebhookSecretRotated {
+        webhook_id: Uuid,
+    },
+    WebhookDeleted {
+        webhook_id: Uuid,
+    },
+    /// By the server, which gave up on it. A worker writes this row, under the same name.
+    WebhookDisabled {
+        webhook_id: Uuid,
+        /// `failed` or `not_allowed`.
+        reason: String,
+    },
     /// An old refresh token came again: somebody copied it. Its session ended.
     RefreshReused {},
 }
@@ -175,6 +196,14 @@ mod tests {
     fn an_event_is_a_name_and_an_object() {
         let event = AuditEvent::SignedIn { method: SignInMethod::Password };
         assert_eq!((event.action().as_str(), event.details()), ("signed_in", json!({ "method": "password" })));
+        let webhook_id = Uuid::nil();
+        let event = AuditEvent::WebhookDisabled { webhook_id, reason: "failed".to_owned() };
+        let written = json!({ "webhook_id": webhook_id, "reason": "failed" });
+        assert_eq!(
+            (event.action().as_str(), event.details()),
+            ("webhook_disabled", written),
+            "as the worker writes it"
+        );
         let event = AuditEvent::RefreshReused {};
         assert_eq!((event.action().as_str(), event.details()), ("refresh_reused", json!({})));
     }

@@ -1,7 +1,8 @@
 //! What a token of a service account may do.
 //!
 //! Everything that is not named here is refused to tokens: accounts, sessions, administration. So a route that is added later is
-//! closed to them until somebody decides. Whom an account blocks is decided by whoever can sign in to it.
+//! closed to them until somebody decides. Whom an account blocks is decided by whoever can sign in to it, and so is what its webhooks
+//! are: an address outlives the token that named it.
 
 use std::collections::HashSet;
 
@@ -199,9 +200,15 @@ mod tests {
     #[test]
     fn accounts_and_administration_are_closed_to_tokens() {
         let all = grant(&[Scope::Read, Scope::Send, Scope::Manage], None);
-        for path in
-            ["/api/auth/sessions", "/api/admin/users", "/api/service-accounts", "/api/auth/me/", "/ws", "/api/anything"]
-        {
+        for path in [
+            "/api/auth/sessions",
+            "/api/admin/users",
+            "/api/service-accounts",
+            "/api/webhooks",
+            "/api/auth/me/",
+            "/ws",
+            "/api/anything",
+        ] {
             assert_eq!(asks(&all, &Method::GET, path), 403, "{path}");
         }
         assert_eq!(asks(&all, &Method::PATCH, "/api/auth/me"), 403);

@@ -26,7 +26,7 @@ pub const CONSUMER: &str = "search";
 /// Records in the hands of all gateways together: with 128 events each the work of half a minute.
 const MAX_ACK_PENDING: u32 = 100;
 /// Longer than that work takes.
-const ACK_WAIT: Duration = Duration::from_secs(120);
+const ACK_WAIT: Duration = Duration::from_mins(2);
 /// Nobody looks at what the index cannot take: it is made of what the store has, and can be made anew.
 const NEVER: u32 = u32::MAX;
 /// Events that are not stored are looked for again after these, and then put back.
@@ -39,7 +39,7 @@ const STORED_SOON: [Duration; 6] = [
     Duration::from_millis(600),
 ];
 const FIRST_DELAY: Duration = Duration::from_millis(500);
-const LONGEST_DELAY: Duration = Duration::from_secs(60);
+const LONGEST_DELAY: Duration = Duration::from_mins(1);
 /// After so many attempts, some hours, a record is given up: what was never stored is nothing to be found.
 const MAX_ATTEMPTS: u32 = 200;
 /// Between attempts while the log or the store is away, at most.

@@ -4,6 +4,7 @@
 //! how many processes a message is indexed. The message's row is locked while its terms are written, as it is while its edits and its
 //! deletion are stored: no text that was replaced, and nothing of a deleted message, gets in late.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -102,8 +103,8 @@ impl Indexer {
             let Some(at) = search_term::place(Timestamp::from_millis(row.created_at), Seq::from_db(row.seq)) else {
                 continue;
             };
-            if !keys.contains_key(&row.conversation_id) {
-                keys.insert(row.conversation_id, self.key(row.conversation_id).await?);
+            if let Entry::Vacant(unknown) = keys.entry(row.conversation_id) {
+                unknown.insert(self.key(row.conversation_id).await?);
             }
             let edit = row.edited_seq.and_then(|seq| edits.get(&(row.conversation_id, seq)));
             let (Some(Some(key)), Some(text)) =

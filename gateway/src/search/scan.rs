@@ -149,10 +149,10 @@ fn scan_sql(backend: DbBackend, terms: usize) -> String {
     let names = &NAMES[..terms.clamp(1, MAX_TERMS)];
     let list = list(backend, &[&["lo", "hi", "seen"], names].concat());
     // No EXISTS: for that a planner may read all places of the other term.
-    let others: String = names[1..]
-        .iter()
-        .map(|name| format!(" AND (SELECT 1 FROM search_terms x WHERE x.term = r.{name} AND x.at = s.at) IS NOT NULL"))
-        .collect();
+    let has = |name: &&str| {
+        format!(" AND (SELECT 1 FROM search_terms x WHERE x.term = r.{name} AND x.at = s.at) IS NOT NULL")
+    };
+    let others = names[1..].iter().map(has).collect::<Vec<_>>().concat();
     let (joined, wanted) = match backend {
         DbBackend::Postgres => ("string_agg(h.at::text, ',')", ["$2", "$3"]),
         _ => ("group_concat(h.at, ',')", ["?2", "?3"]),

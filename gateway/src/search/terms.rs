@@ -36,8 +36,10 @@ impl Feature {
             Self::Word(word) => (b'w', word.as_bytes()),
             Self::Beginning(beginning) => (b'b', beginning.as_bytes()),
         };
-        let [a, b, c, d, e, f, g, h, ..] = key.hash(&[&[label], value].concat());
-        i64::from_be_bytes([a, b, c, d, e, f, g, h])
+        let hash = key.hash(&[&[label], value].concat());
+        let mut first = [0; 8];
+        first.copy_from_slice(&hash[..8]);
+        i64::from_be_bytes(first)
     }
 }
 
@@ -153,7 +155,7 @@ mod tests {
     #[test]
     fn the_terms_of_a_message_are_bounded_and_whole_words_come_first() {
         let key = key(1);
-        let text: String = (0..3000).map(|number| format!("number{number} ")).collect();
+        let text = (0..3000).map(|number| format!("number{number}")).collect::<Vec<_>>().join(" ");
         let found = terms(&key, UserId::new(), &text);
         assert_eq!(found.len(), MAX_TERMS);
         assert!(has(&found, &key, &Feature::Word("number500".to_owned())));

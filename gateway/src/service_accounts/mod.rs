@@ -26,7 +26,7 @@ pub fn router() -> OpenApiRouter<App> {
 }
 
 /// The service account, if it is the caller's or the caller is an admin; and whether the latter.
-async fn load(app: &App, principal: Principal, id: UserId) -> ApiResult<(user::Model, bool)> {
+pub async fn load(app: &App, principal: Principal, id: UserId) -> ApiResult<(user::Model, bool)> {
     let admin = is_admin(app, principal.user_id).await?;
     let row = user::Entity::service_accounts().filter(user::Column::Id.eq(id.0)).one(&app.db).await;
     let row = row.map_err(|error| ApiError::store(&error))?;

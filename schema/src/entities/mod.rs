@@ -36,3 +36,6 @@ pub mod thread_follower;
 pub mod totp;
 pub mod user;
 pub mod waiting_sign_in;
+pub mod webhook;
+pub mod webhook_cursor;
+pub mod webhook_test;

@@ -23,6 +23,7 @@ use std::path::PathBuf;
 
 use sealpost_gateway::{AuthConfig, GatewayConfig, LimitsConfig, MailConfig, OidcConfig, SearchConfig};
 use sealpost_lane::LaneConfig;
+use sealpost_outgoing::WebhooksConfig;
 use sealpost_workers::WorkersConfig;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -50,6 +51,9 @@ pub struct Config {
     /// Keys of access tokens, newest first: the first one signs, all verify.
     #[serde(deserialize_with = "secrets::list")]
     pub signing_keys: Vec<SecretString>,
+    /// Keys of the secrets of webhooks, newest first: the first one makes new secrets, deliveries are signed with all.
+    #[serde(deserialize_with = "secrets::list")]
+    pub webhook_keys: Vec<SecretString>,
     pub gateway: GatewayConfig,
     pub auth: AuthConfig,
     pub limits: LimitsConfig,
@@ -59,6 +63,7 @@ pub struct Config {
     pub search: SearchConfig,
     pub lane: LaneConfig,
     pub retention: RetentionConfig,
+    pub webhooks: WebhooksConfig,
     pub workers: WorkersConfig,
     pub worker: WorkerConfig,
     pub database: DatabaseConfig,
@@ -85,6 +90,7 @@ impl Default for Config {
             nats_url: None,
             fernet_keys: Vec::new(),
             signing_keys: Vec::new(),
+            webhook_keys: Vec::new(),
             gateway: GatewayConfig::default(),
             auth: AuthConfig::default(),
             limits: LimitsConfig::default(),
@@ -93,6 +99,7 @@ impl Default for Config {
             search: SearchConfig::default(),
             lane: LaneConfig::default(),
             retention: RetentionConfig::default(),
+            webhooks: WebhooksConfig::default(),
             workers: WorkersConfig::default(),
             worker: WorkerConfig::default(),
             database: DatabaseConfig::default(),

@@ -11,11 +11,12 @@ pub(crate) const REDACTED: &str = "[redacted]";
 
 /// Keys that hold a secret, with the environment variable that is known beside `SEALPOST__…`. Each variable has a
 /// sibling `…_FILE` that names a file with the value.
-const SECRETS: [(&str, Option<&str>); 7] = [
+const SECRETS: [(&str, Option<&str>); 8] = [
     ("database_url", Some("DATABASE_URL")),
     ("nats_url", Some("NATS_URL")),
     ("fernet_keys", Some("FERNET_KEYS")),
     ("signing_keys", Some("SIGNING_KEY")),
+    ("webhook_keys", Some("WEBHOOK_KEY")),
     ("nats.password", None),
     ("nats.token", None),
     ("mail.smtp_password", None),

@@ -13,7 +13,7 @@ pub enum Role {
     Serve,
     Gateway,
     Worker,
-    /// The delivery worker touches no table.
+    /// The delivery worker touches no table, unless it sends webhooks.
     Delivery,
     Migrate,
     DeadLetters,
@@ -29,6 +29,7 @@ pub(super) fn mistakes(config: &Config, role: Role) -> Vec<String> {
     let mut wrong = sections(config);
     urls(config, role, &mut wrong);
     wrong.extend(keys::mistakes_in(&config.fernet_keys, &config.signing_keys));
+    wrong.extend(keys::mistakes_in_webhook_keys(&config.webhook_keys));
     match role {
         Role::Search if config.database_url.is_some() => {
             wrong.extend(keys::missing(&config.fernet_keys, &config.signing_keys));
@@ -53,6 +54,7 @@ fn sections(config: &Config) -> Vec<String> {
         config.search.validate(),
         config.lane.validate(),
         config.retention.validate(),
+        config.webhooks.validate(),
         config.workers.validate(),
         config.database.validate(),
         config.nats.validate(),
@@ -63,6 +65,7 @@ fn sections(config: &Config) -> Vec<String> {
 
 fn urls(config: &Config, role: Role, wrong: &mut Vec<String>) {
     let needs_database = matches!(role, Role::Gateway | Role::Worker | Role::Migrate);
+    let sends_webhooks = role == Role::Delivery && !config.webhook_keys.is_empty();
     let needs_nats = matches!(role, Role::Gateway | Role::Worker | Role::Delivery);
     match &config.database_url {
         None if needs_database => wrong.push(
@@ -76,6 +79,13 @@ fn urls(config: &Config, role: Role, wrong: &mut Vec<String>) {
                 .to_owned(),
         ),
         _ => {}
+    }
+    if sends_webhooks && config.database_url.is_none() {
+        wrong.push(
+            "database_url is not set, and this delivery worker has WEBHOOK_KEY: set DATABASE_URL, or leave out WEBHOOK_KEY and it sends no \
+             webhooks"
+                .to_owned(),
+        );
     }
     match &config.nats_url {
         None if needs_nats => wrong.push(

@@ -15,14 +15,15 @@ use super::database::{self, Need};
 use super::missing::Missing;
 use super::stop::Stop;
 use super::workers::Workers;
-use super::{Gateway, GatewayParts, bind, ended, run_gateway};
+use super::{Gateway, GatewayParts, bind, ended, run_gateway, webhooks};
 use crate::config::Config;
-use crate::{keys, telemetry};
+use crate::keys::{self, Configured};
+use crate::telemetry;
 
 pub(super) async fn gateway(config: Config) -> anyhow::Result<ExitCode> {
     let metrics = telemetry::start_metrics()?;
     let stop = Stop::on_signals(Duration::from_secs(config.gateway.shutdown_seconds))?;
-    let keys = keys::parse(&config.fernet_keys, &config.signing_keys)?;
+    let keys = keys::parse(Configured::of(&config))?;
     let listener = bind("gateway.listen", config.gateway.listen).await?;
     let db = database::postgres(&config, true).await?;
     let bus = connect(&config, "gateway").await?;
@@ -34,6 +35,7 @@ pub(super) async fn gateway(config: Config) -> anyhow::Result<ExitCode> {
     });
     let bus = Arc::new(bus);
     let parts = GatewayParts {
+        webhooks: webhooks::of_gateway(&config.webhooks, &keys.webhook_keys)?,
         mail: config.mail(),
         oidc: config.oidc.clone(),
         search: config.search,

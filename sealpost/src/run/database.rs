@@ -13,7 +13,7 @@ use crate::config::{Config, redact_url};
 
 /// For requests. SQLite has one writer at a time; more connections only wait for each other.
 pub(crate) const SQLITE_CONNECTIONS: u32 = 4;
-/// For the persistence worker: always the same connection, whose cache stays good from batch to batch.
+/// For a worker: always the same connection, whose cache stays good from batch to batch.
 pub(crate) const SQLITE_WRITER: u32 = 1;
 /// Bytes of the database that a connection keeps in memory, as SQLite wants it: kibibytes, negative.
 const SQLITE_CACHE: &str = "-32768";

@@ -11,6 +11,7 @@ mod missing;
 mod monitor;
 mod serve;
 mod stop;
+mod webhooks;
 mod worker;
 mod workers;
 

@@ -15,9 +15,9 @@ use tokio_util::task::TaskTracker;
 
 use super::stop::Stop;
 use super::workers::Workers;
-use super::{Folder, Gateway, GatewayParts, bind, database, ended, run_gateway};
+use super::{Folder, Gateway, GatewayParts, bind, database, ended, run_gateway, webhooks};
 use crate::config::Config;
-use crate::keys::{self, Keys};
+use crate::keys::{self, Configured, Keys};
 use crate::{healthcheck, output, telemetry};
 
 /// Messages that one live subscription holds before it is told that it lost some.
@@ -33,7 +33,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let listener = bind("gateway.listen", config.gateway.listen).await?;
     let address = healthcheck::reachable(listener.local_addr()?);
     let scheme = if config.gateway.has_tls() { "https" } else { "http" };
-    let Opened { folder, bus, db, writer, keys } = open(&config).await?;
+    let Opened { folder, bus, db, writer, teller, keys } = open(&config).await?;
 
     let (log, live) = (Arc::new(bus.clone()), Arc::new(EmbeddedLive::new(LIVE_QUEUE)));
     let (clock, tasks, workers) = (Clock::default(), TaskTracker::new(), Workers::new(&stop));
@@ -41,7 +41,9 @@ pub(super) async fn run(config: Config) -> anyhow::Result<ExitCode> {
         let (metrics, stop) = (metrics.clone(), workers.stop.clone());
         async move { stop.run_until_cancelled(telemetry::upkeep(metrics)).await.unwrap_or_default() }
     });
+    let webhook_keys = keys.webhook_keys.clone();
     let parts = GatewayParts {
+        webhooks: webhooks::of_gateway(&config.webhooks, &webhook_keys)?,
         mail: config.mail(),
         oidc: config.oidc.clone(),
         search: config.search,
@@ -61,10 +63,14 @@ pub(super) async fn run(config: Config) -> anyhow::Result<ExitCode> {
     };
     let gateway = Gateway::start(parts, tasks.clone(), stop.soft.clone(), stop.hard.clone())?;
     let retention = config.retention.days();
-    let WorkersConfig { persistence, delivery, outbox, timers } = config.workers;
+    let WorkersConfig { persistence, delivery, outbox, timers, webhooks: telling } = config.workers;
     let told = || workers.stop.clone();
     workers.spawn("persistence", persistence::run(log.clone(), live.clone(), writer.clone(), persistence, told()));
     workers.spawn("delivery", delivery::run(log, live.clone(), delivery, told()));
+    let sender = webhooks::sender(&config.webhooks, &webhook_keys, telling)?;
+    if let Some(sender) = sender {
+        workers.spawn("webhooks", sender.run(teller.clone(), live.clone(), clock.clone(), told()));
+    }
     let nudge = Arc::new(Notify::new());
     workers.spawn("outbox", outbox::run(gateway.lanes(), db.clone(), outbox, clock.clone(), nudge, told()));
     workers.spawn("timers", timers::run(gateway.lanes(), live, db.clone(), timers, retention, clock, told()));
@@ -78,6 +84,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let clean = ended(&tasks).await;
     bus.close().await;
     writer.close().await?;
+    teller.close().await?;
     db.close().await?;
     tracing::info!("stopped");
     Ok(workers.exit_code(served && clean))
@@ -89,6 +96,8 @@ struct Opened {
     db: DatabaseConnection,
     /// The persistence worker's own.
     writer: DatabaseConnection,
+    /// That of webhooks: however many receivers are slow, requests do not wait for it.
+    teller: DatabaseConnection,
     keys: Keys,
 }
 
@@ -98,12 +107,13 @@ async fn open(config: &Config) -> anyhow::Result<Opened> {
     let settings = EmbeddedConfig::new(folder.log());
     let bus = tokio::task::spawn_blocking(move || EmbeddedBus::open(settings)).await??;
     let has_data = folder.database().exists() || bus.state().await?.last.0 > 0;
-    let keys = keys::of_folder(folder.path(), &config.fernet_keys, &config.signing_keys, has_data)?;
+    let keys = keys::of_folder(folder.path(), Configured::of(config), has_data)?;
     folder.create_database()?;
     let db = database::sqlite(folder.database(), database::SQLITE_CONNECTIONS).await?;
     sealpost_migrations::migrate(&db).await.context("the database could not be brought up to date")?;
     let writer = database::sqlite(folder.database(), database::SQLITE_WRITER).await?;
-    Ok(Opened { folder, bus, db, writer, keys })
+    let teller = database::sqlite(folder.database(), database::SQLITE_WRITER).await?;
+    Ok(Opened { folder, bus, db, writer, teller, keys })
 }
 
 fn announce(scheme: &str, address: std::net::SocketAddr, folder: &Folder) -> anyhow::Result<()> {

@@ -15,7 +15,7 @@ use super::missing::Missing;
 use super::monitor::Monitor;
 use super::stop::Stop;
 use super::workers::Workers;
-use super::{bind, cluster, ended};
+use super::{bind, cluster, ended, webhooks};
 use crate::cli::WorkerKind;
 use crate::config::Config;
 use crate::telemetry;
@@ -29,13 +29,25 @@ pub(super) async fn run(kind: WorkerKind, config: Config) -> anyhow::Result<Exit
         WorkerKind::Outbox => "outbox",
         WorkerKind::Timers => "timers",
     };
-    // Delivery touches no table.
-    let db = if kind == WorkerKind::Delivery { None } else { Some(database::postgres(&config, false).await?) };
+    // Delivery touches no table, so that it goes on while the database is away; webhooks beside it wait for that by themselves.
+    let is_delivery = kind == WorkerKind::Delivery;
+    let sender = if is_delivery {
+        webhooks::sender(&config.webhooks, &config.webhook_keys, config.workers.webhooks.clone())?
+    } else {
+        None
+    };
+    let needs_database = !is_delivery || sender.is_some();
+    let db = if needs_database { Some(database::postgres(&config, false).await?) } else { None };
     let bus = cluster::connect(&config, name).await?;
     let (missing, tasks, workers) = (Missing::default(), TaskTracker::new(), Workers::new(&stop));
     let log = Arc::new(bus.clone());
     cluster::watch(&config, &bus, None, &missing, &stop, &tasks);
-    let monitor = Monitor { metrics: metrics.clone(), missing: missing.clone(), log: log.clone(), db: db.clone() };
+    let monitor = Monitor {
+        metrics: metrics.clone(),
+        missing: missing.clone(),
+        log: log.clone(),
+        db: db.clone().filter(|_| !is_delivery),
+    };
     if config.worker.listen.port() != 0 {
         let listener = bind("worker.listen", config.worker.listen).await?;
         tracing::info!(address = %listener.local_addr()?, "health and metrics");
@@ -45,7 +57,16 @@ pub(super) async fn run(kind: WorkerKind, config: Config) -> anyhow::Result<Exit
 
     let lanes_stop = stop.hard.clone();
     let (told, hard_tasks) = (workers.stop.clone(), tasks.clone());
-    let database = db.clone();
+    if let (Some(sender), Some(db)) = (sender, db.clone()) {
+        let (told, live, config) = (told.clone(), log.clone(), config.clone());
+        workers.spawn("webhooks", async move {
+            // Not being ready for webhooks is no reason to call delivery not ready.
+            if database::wait(Need::Migrated, &db, &config, &Missing::default(), &told).await {
+                sender.run(db, live, Clock::default(), told).await;
+            }
+        });
+    }
+    let database = db.clone().filter(|_| !is_delivery);
     workers.spawn(name, async move {
         let Some(db) = database else {
             return delivery::run(log.clone(), log, config.workers.delivery, told).await;

@@ -1,6 +1,6 @@
 //! Cases that need a stack of their own: other settings, or an end.
 
-use sealpost_testing::{Form, Settings, Socket, Stack, User, check_history, eventually, files_with, unique};
+use sealpost_testing::{Form, Settings, Socket, Stack, User, check_history, eventually, files_with, program, unique};
 use serde_json::{Value, json};
 
 async fn an_expired_token_is_told_from_a_wrong_one(form: Form) {
@@ -253,4 +253,24 @@ async fn search_can_be_switched_off_embedded() {
 #[tokio::test]
 async fn search_can_be_switched_off_cluster() {
     search_can_be_switched_off(Form::Cluster).await;
+}
+
+/// Without the third key everything else works.
+#[tokio::test]
+async fn webhooks_without_a_key_say_what_is_missing() {
+    let made = std::process::Command::new(program()).args(["keys", "generate"]).output().unwrap();
+    let made = String::from_utf8(made.stdout).unwrap();
+    let mut settings = Settings::default();
+    for (name, value) in made.lines().filter_map(|line| line.split_once('=')).filter(|(name, _)| *name != "WEBHOOK_KEY")
+    {
+        settings = settings.set(name, value);
+    }
+    let stack = Stack::start(Form::Embedded, settings).await;
+    let ann = User::sign_up(&stack, 0, "ann").await;
+    let group = ann.group(&[]).await;
+    let refused = ann.post("/api/webhooks", json!({ "url": "https://example.org/", "conversation_id": group })).await;
+    refused.is_problem(409, "webhooks-off");
+    assert!(refused.body["detail"].as_str().unwrap().contains("WEBHOOK_KEY"), "{refused}");
+    assert_eq!(ann.get("/api/webhooks").await.ok(200)["webhooks"], json!([]));
+    ann.say(&group, "m-1", "Everything else works.").await.ok(201);
 }

@@ -42,6 +42,7 @@ mod sessions;
 mod threads;
 mod tokens;
 mod tour;
+mod webhooks;
 
 macro_rules! on_both_stacks {
     ($($area:ident: $($case:ident)*;)*) => {
@@ -172,6 +173,13 @@ on_both_stacks! {
         an_api_token_may_no_more_than_it_says
         a_token_that_is_withdrawn_is_out_everywhere
         owners_give_tokens_for_what_they_own;
+    webhooks:
+        events_arrive_signed_and_in_order
+        a_receiver_that_was_away_gets_everything
+        a_webhook_is_paused_replayed_and_tested
+        attack_25_webhooks_reach_no_closed_network
+        a_removed_service_account_is_told_nothing_more
+        webhooks_are_managed_by_those_who_may;
     accounts:
         signing_in_with_the_email_is_the_same
         attack_20_nothing_tells_whether_an_account_is_there

@@ -141,6 +141,14 @@ impl Running {
     }
 }
 
+impl Running {
+    /// As a process that is gone: it gives nothing back.
+    pub async fn kill(mut self) {
+        self.task.abort();
+        assert!((&mut self.task).await.unwrap_err().is_cancelled());
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         self.stop.cancel();

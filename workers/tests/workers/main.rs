@@ -10,3 +10,4 @@ mod outbox;
 mod persistence;
 mod retention;
 mod scheduled;
+mod webhooks;
