@@ -15,6 +15,8 @@ use crate::wire::Ready;
 /// Argon2 costs the server about 23 ms of one core for each: more at a time only makes them wait for each other.
 const SIGNUPS_AT_ONCE: usize = 4;
 const REQUESTS_AT_ONCE: usize = 8;
+/// A conversation begins with so many at most; the others are added one by one.
+const FIRST_MEMBERS: usize = 499;
 /// Refused for their rate, requests are repeated this long.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -140,9 +142,17 @@ impl Population {
     /// A group of the first of these users, with all others as members.
     pub async fn group(&self, users: &[Account]) -> anyhow::Result<Uuid> {
         let (owner, members) = users.split_first().context("a group of nobody")?;
-        let members: Vec<Uuid> = members.iter().map(|user| user.user_id).collect();
-        let body = serde_json::json!({ "kind": "group", "title": "Bench", "participants": members });
-        self.create(owner, body).await
+        let (first, others) = members.split_at(members.len().min(FIRST_MEMBERS));
+        let first: Vec<Uuid> = first.iter().map(|user| user.user_id).collect();
+        let body = serde_json::json!({ "kind": "group", "title": "Bench", "participants": first });
+        let id = self.create(owner, body).await?;
+        for other in others {
+            let url = self.url.join(&format!("/api/conversations/{id}/participants/{}", other.user_id))?;
+            let body = serde_json::json!({ "role": "member" });
+            let request = self.client(owner.source).put(url).bearer_auth(&owner.token).json(&body);
+            patient(request).await.context("cannot add a member")?;
+        }
+        Ok(id)
     }
 
     async fn create(&self, from: &Account, body: serde_json::Value) -> anyhow::Result<Uuid> {

@@ -17,6 +17,8 @@ use crate::report::{print, progress, table};
 use crate::socket::BUSY_BUFFER;
 
 const CREATES_AT_ONCE: usize = 8;
+/// Events of a group before anybody speaks: its beginning and its title.
+const BEFORE: u64 = 2;
 
 #[derive(Args, Clone, Copy, Debug)]
 pub struct ResumeLoad {
@@ -84,7 +86,7 @@ pub async fn run(population: &mut Population, load: ResumeLoad) -> anyhow::Resul
     })
 }
 
-/// Everything after the first event, in order and once.
+/// Everything that was said, in order and once.
 async fn come_back(
     population: &Population,
     user: &Account,
@@ -93,14 +95,14 @@ async fn come_back(
 ) -> anyhow::Result<std::time::Duration> {
     let start = Instant::now();
     let (mut socket, ready) = population.come_back(user, BUSY_BUFFER).await?;
-    let seen = |id: Uuid, head: u64| if id == own { 1 } else { head };
+    let seen = |id: Uuid, head: u64| if id == own { BEFORE } else { head };
     let cursor: Map<String, Value> = ready
         .conversations
         .iter()
         .map(|head| (head.conversation_id.to_string(), json!(seen(head.conversation_id, head.head_seq))))
         .collect();
     socket.send(Message::text(json!({ "type": "resume", "cursor": cursor }).to_string())).await?;
-    let mut next = 2;
+    let mut next = BEFORE + 1;
     loop {
         let Message::Text(text) = socket.next().await.context("a connection ended")?? else { continue };
         if let Ok(crate::wire::Frame::Message { seq, .. }) = crate::wire::parse(&text) {
@@ -110,6 +112,7 @@ async fn come_back(
             break;
         }
     }
-    ensure!(next == 2 + missed as u64, "{} of {missed} missed events came", next - 2);
+    let came = next - BEFORE - 1;
+    ensure!(came == missed as u64, "{came} of {missed} missed events came");
     Ok(start.elapsed())
 }
