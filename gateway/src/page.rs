@@ -2,8 +2,18 @@
 
 use sea_orm::sea_query::LikeExpr;
 
+use crate::problem::{ApiError, ApiResult};
+
 /// Not the usual backslash: the databases differ in how it is written in a statement.
 const ESCAPE: char = '!';
+
+/// A page has 1 to `most` rows.
+pub fn check_limit(limit: u64, most: u64) -> ApiResult<()> {
+    if (1..=most).contains(&limit) {
+        return Ok(());
+    }
+    Err(ApiError::invalid(format!("limit is {limit}: use 1 to {most}.")))
+}
 
 /// Cuts what was asked for with one row more than `limit` down to it. True: there is more.
 pub fn cut<T>(rows: &mut Vec<T>, limit: u64) -> bool {

@@ -20,6 +20,7 @@ mod authenticator;
 mod database;
 mod files;
 mod history;
+mod http;
 mod load;
 mod mailbox;
 mod port;

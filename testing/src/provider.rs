@@ -12,9 +12,10 @@ use ring::signature::{
     RsaPublicKeyComponents,
 };
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::http::{Request, read_request};
 use crate::user::unique;
 
 pub const CLIENT: &str = "chat";
@@ -204,18 +205,7 @@ fn decoded(text: &str) -> String {
 /// One request of HTTP/1.1, and its answer.
 async fn converse(mut stream: TcpStream, state: Arc<Mutex<State>>) -> Option<()> {
     let (read, mut write) = stream.split();
-    let mut read = BufReader::new(read);
-    let (mut line, mut headers) = (String::new(), HashMap::new());
-    read.read_line(&mut line).await.ok()?;
-    loop {
-        let mut header = String::new();
-        read.read_line(&mut header).await.ok()?;
-        let Some((name, value)) = header.split_once(':') else { break };
-        headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
-    }
-    let length = headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
-    let mut body = vec![0; length];
-    read.read_exact(&mut body).await.ok()?;
+    let Request { line, headers, body } = read_request(read).await?;
     let (status, answer) = lock(&state).answer(&line, &headers, &String::from_utf8(body).ok()?);
     let answer = answer.to_string();
     let head = format!("HTTP/1.1 {status} x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n", answer.len());

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::http::{Request, read_request};
 use crate::wait::eventually;
 
 /// A request as it came.
@@ -162,19 +163,8 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 async fn converse(mut stream: TcpStream, state: Arc<Mutex<State>>, held: Arc<tokio::sync::Notify>) -> Option<()> {
-    let (read, mut write) = stream.split();
-    let mut read = BufReader::new(read);
-    let (mut line, mut headers) = (String::new(), HashMap::new());
-    read.read_line(&mut line).await.ok()?;
-    loop {
-        let mut header = String::new();
-        read.read_line(&mut header).await.ok()?;
-        let Some((name, value)) = header.split_once(':') else { break };
-        headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
-    }
-    let length = headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
-    let mut body = vec![0; length];
-    read.read_exact(&mut body).await.ok()?;
+    let (mut read, mut write) = stream.split();
+    let Request { line, headers, body } = read_request(&mut read).await?;
     let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
     let json: Value = serde_json::from_slice(&body).unwrap_or_default();
     let conversation = json["conversation_id"].as_str().unwrap_or_default().to_owned();

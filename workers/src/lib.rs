@@ -14,6 +14,7 @@ pub mod persistence;
 mod record;
 mod retry;
 pub mod timers;
+mod transaction;
 pub mod webhooks;
 
 pub use config::WorkersConfig;

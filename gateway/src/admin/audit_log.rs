@@ -47,9 +47,7 @@ fn default_limit() -> u64 {
 
 impl AuditQuery {
     pub fn select(&self) -> ApiResult<Select<audit::Entity>> {
-        if !(1..=MAX_LIMIT).contains(&self.limit) {
-            return Err(ApiError::invalid(format!("limit is {}: use 1 to {MAX_LIMIT}.", self.limit)));
-        }
+        page::check_limit(self.limit, MAX_LIMIT)?;
         let mut select = audit::Entity::find();
         if let Some(action) = &self.action {
             if action.len() > MAX_ACTION_CHARS || !action.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::accounts::ServerRole;
 use crate::auth::Admin;
-use crate::page::{self, beginning_with};
+use crate::page::{self, beginning_with, check_limit};
 use crate::problem::{ApiError, ApiResult, Path, Query};
 use crate::state::App;
 
@@ -107,9 +107,7 @@ pub async fn list_users(
 
 /// The page and one more.
 fn select(query: &ListAllUsersQuery) -> ApiResult<Select<user::Entity>> {
-    if !(1..=MAX_LIMIT).contains(&query.limit) {
-        return Err(ApiError::invalid(format!("limit is {}: use 1 to {MAX_LIMIT}.", query.limit)));
-    }
+    check_limit(query.limit, MAX_LIMIT)?;
     let begin = query.query.trim();
     let texts = [begin, query.after.as_deref().unwrap_or_default()];
     if texts.iter().any(|text| text.chars().count() > MAX_QUERY_CHARS || text.chars().any(char::is_control)) {

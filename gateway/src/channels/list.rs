@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::auth::{Principal, username};
 use crate::conversations::open_title;
-use crate::page::{self, beginning_with};
+use crate::page::{self, beginning_with, check_limit};
 use crate::problem::{ApiError, ApiResult, Query};
 use crate::state::App;
 
@@ -102,9 +102,7 @@ pub async fn list_channels(
 
 /// The page and one more.
 async fn find(app: &App, query: &ListChannelsQuery) -> ApiResult<Vec<conversation::Model>> {
-    if !(1..=MAX_LIMIT).contains(&query.limit) {
-        return Err(ApiError::invalid(format!("limit is {}: use 1 to {MAX_LIMIT}.", query.limit)));
-    }
+    check_limit(query.limit, MAX_LIMIT)?;
     let begin = query.query.trim().to_ascii_lowercase();
     if begin.len() > 32 {
         return Err(ApiError::invalid("query has at most 32 characters: no public name is longer."));

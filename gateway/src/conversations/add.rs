@@ -60,12 +60,13 @@ pub async fn add_participant(
         check_owner_stays(&transaction, id, user_id).await?;
     }
     let named = NamedRole { user_id, role };
+    let opens = match &before {
+        Some(row) => is_shut_for_others(&transaction, row, &principal).await?,
+        None => false,
+    };
     let (change, row) = match before {
-        Some(row) if role_before == Some(role) && !is_shut_for_others(&transaction, &row, &principal).await? => {
-            (None, row)
-        }
+        Some(row) if role_before == Some(role) && !opens => (None, row),
         Some(row) => {
-            let opens = is_shut_for_others(&transaction, &row, &principal).await?;
             let change = give_role(&app, &transaction, id, named, opens, principal.user_id).await?;
             (Some(change), participant::Model { role: role.as_str().to_owned(), ..row })
         }

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::ConversationResponse;
 use super::model::{Wanted, load};
 use crate::auth::Principal;
-use crate::problem::{ApiError, ApiResult, Query};
+use crate::page::check_limit;
+use crate::problem::{ApiResult, Query};
 use crate::state::App;
 
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -52,9 +53,7 @@ pub async fn list_conversations(
     principal: Principal,
     Query(query): Query<ListConversationsQuery>,
 ) -> ApiResult<Json<ListConversationsResponse>> {
-    if !(1..=1000).contains(&query.limit) {
-        return Err(ApiError::invalid(format!("limit is {}: use 1 to 1000.", query.limit)));
-    }
+    check_limit(query.limit, 1000)?;
     let mut conversations = load(&app, principal.user_id, Wanted::All(query.limit)).await?;
     if let Some(grant) = app.api_tokens.remembered(principal.session_id) {
         conversations.retain(|conversation| grant.reaches(conversation.id));

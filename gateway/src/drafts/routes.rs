@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::store::{self, DraftResponse};
 use crate::auth::Principal;
-use crate::page::cut;
+use crate::page::{check_limit, cut};
 use crate::problem::{ApiError, ApiResult, Body, Path, Query};
 use crate::state::App;
 
@@ -126,9 +126,7 @@ pub async fn list_drafts(
     principal: Principal,
     Query(query): Query<ListDraftsQuery>,
 ) -> ApiResult<Json<ListDraftsResponse>> {
-    if !(1..=1000).contains(&query.limit) {
-        return Err(ApiError::invalid(format!("limit is {}: use 1 to 1000.", query.limit)));
-    }
+    check_limit(query.limit, 1000)?;
     let rows = draft::Entity::for_user(principal.user_id.0)
         .order_by_desc(draft::Column::UpdatedAt)
         .order_by_desc(draft::Column::DraftId)

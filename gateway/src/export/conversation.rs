@@ -1,5 +1,7 @@
 //! `GET /conversations/{conversation_id}/export`
 
+use std::collections::HashMap;
+
 use axum::extract::State;
 use axum::response::Response;
 use sea_orm::{
@@ -90,6 +92,10 @@ async fn participants(
         .into_tuple()
         .all(db)
         .await?;
-    let names: std::collections::HashMap<Uuid, String> = names.into_iter().collect();
-    Ok(rows.into_iter().map(|row| (row.clone(), names.get(&row.user_id).cloned())).collect())
+    let mut names: HashMap<Uuid, String> = names.into_iter().collect();
+    let named = |row: participant::Model| {
+        let name = names.remove(&row.user_id);
+        (row, name)
+    };
+    Ok(rows.into_iter().map(named).collect())
 }

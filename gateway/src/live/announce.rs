@@ -2,6 +2,7 @@
 
 use sealpost_bus::Subject;
 use sealpost_schema::{ControlNotice, ServerFrame};
+use serde::Serialize;
 
 use super::join;
 use crate::announcements::refresh;
@@ -12,13 +13,18 @@ use crate::state::App;
 
 /// Tells all gateways, this one too. A notice may be lost: it brings nothing that cannot be read again.
 pub async fn announce(app: &App, notice: &ControlNotice) {
-    if let Err(error) = publish(app, notice).await {
-        tracing::warn!(error, "a notice could not be sent");
+    notify(app, ControlNotice::SUBJECT, notice).await;
+}
+
+/// Tells whoever hears this subject. It may be lost.
+pub async fn notify(app: &App, subject: &str, notice: &impl Serialize) {
+    if let Err(error) = publish(app, subject, notice).await {
+        tracing::warn!(error, subject, "a notice could not be sent");
     }
 }
 
-async fn publish(app: &App, notice: &ControlNotice) -> Result<(), String> {
-    let subject = Subject::new(ControlNotice::SUBJECT).map_err(|error| error.to_string())?;
+async fn publish(app: &App, subject: &str, notice: &impl Serialize) -> Result<(), String> {
+    let subject = Subject::new(subject).map_err(|error| error.to_string())?;
     let notice = serde_json::to_vec(notice).map_err(|error| error.to_string())?;
     app.live.publish(subject, notice.into()).await.map_err(|error| error.to_string())?;
     app.live.flush().await.map_err(|error| error.to_string())

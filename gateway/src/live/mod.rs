@@ -15,7 +15,7 @@ mod resume;
 mod room;
 mod socket;
 
-pub use announce::{announce, hear};
+pub use announce::{announce, hear, notify};
 pub use connection::{Connection, encode};
 pub use connections::Connections;
 pub use hub::Hub;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::get::find;
 use crate::auth::Principal;
 use crate::conversations::check_right;
-use crate::page::cut;
+use crate::page::{check_limit, cut};
 use crate::problem::{ApiError, ApiResult, Path, Query};
 use crate::state::App;
 
@@ -71,9 +71,7 @@ pub async fn list_edits(
     Path(id): Path<MessageId>,
     Query(query): Query<ListEditsQuery>,
 ) -> ApiResult<Json<ListEditsResponse>> {
-    if !(1..=200).contains(&query.limit) {
-        return Err(ApiError::invalid(format!("limit is {}: use 1 to 200.", query.limit)));
-    }
+    check_limit(query.limit, 200)?;
     let message = find(&app, principal.user_id, id).await?;
     if message.sender_id != principal.user_id.0 {
         let conversation = ConversationId(message.conversation_id);

@@ -15,6 +15,7 @@ use super::MessageResponse;
 use super::show::{Found, show};
 use crate::auth::Principal;
 use crate::conversations::{find_visible, load_start};
+use crate::page::check_limit;
 use crate::problem::{ApiError, ApiResult, Path, Query};
 use crate::state::App;
 
@@ -92,9 +93,7 @@ fn check(query: &ListMessagesQuery) -> ApiResult<()> {
     if query.before.is_some() && query.after.is_some() {
         return Err(ApiError::invalid("Give `before` or `after`, not both."));
     }
-    if !(1..=200).contains(&query.limit) {
-        return Err(ApiError::invalid(format!("limit is {}: use 1 to 200.", query.limit)));
-    }
+    check_limit(query.limit, 200)?;
     if query.before == Some(0) || query.before.or(query.after).is_some_and(|seq| seq > most) {
         return Err(ApiError::new(ProblemKind::SeqOutOfRange, format!("A seq is 1 to {most} (`after` may be 0).")));
     }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::model::MessageResponse;
 use super::show::{Found, show};
 use crate::auth::Principal;
-use crate::page::cut;
+use crate::page::{check_limit, cut};
 use crate::problem::{ApiError, ApiResult, Query};
 use crate::state::App;
 
@@ -57,9 +57,7 @@ pub async fn list_mentions(
     principal: Principal,
     Query(query): Query<ListMentionsQuery>,
 ) -> ApiResult<Json<ListMentionsResponse>> {
-    if !(1..=200).contains(&query.limit) {
-        return Err(ApiError::invalid(format!("limit is {}: use 1 to 200.", query.limit)));
-    }
+    check_limit(query.limit, 200)?;
     let me = principal.user_id;
     let mut of_me = Sql::select()
         .column(mention::Column::MessageId)

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::get::find;
 use crate::auth::Principal;
-use crate::page::cut;
+use crate::page::{check_limit, cut};
 use crate::problem::{ApiError, ApiResult, Path, Query};
 use crate::state::App;
 
@@ -65,9 +65,7 @@ pub async fn list_reactions(
     Path(id): Path<MessageId>,
     Query(query): Query<ListReactionsQuery>,
 ) -> ApiResult<Json<ListReactionsResponse>> {
-    if !(1..=200).contains(&query.limit) {
-        return Err(ApiError::invalid(format!("limit is {}: use 1 to 200.", query.limit)));
-    }
+    check_limit(query.limit, 200)?;
     let message = find(&app, principal.user_id, id).await?;
     if message.is_expired(app.clock.now()) {
         return Ok(Json(ListReactionsResponse { reactions: Vec::new(), has_more: false }));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sea_orm::prelude::Uuid;
 use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, JoinType, Order, Query};
-use sea_orm::{ColumnTrait as _, Condition, EntityTrait as _, FromQueryResult, QueryFilter as _};
+use sea_orm::{EntityTrait as _, FromQueryResult, QueryFilter as _};
 use sealpost_schema::entities::event::Marks;
 use sealpost_schema::entities::{event, reaction};
 use sealpost_schema::{
@@ -72,13 +72,13 @@ pub async fn show(app: &App, user: UserId, mut found: Vec<Found>) -> ApiResult<V
     let mut reactions = reactions_to(app, user, &found).await?;
     let mut shown = Vec::with_capacity(found.len());
     for Found { row, edit } in found {
-        let stored = row.edited_seq.and_then(|seq| edits.get(&(row.conversation_id, seq)));
+        let stored = row.edit().and_then(|place| edits.get(&place));
         let edit = edit.as_ref().or(stored);
         let mut message = open(app, &row, edit.map(|edit| &**edit)).await?;
         message.reactions = reactions.remove(&row.id).unwrap_or_default();
         message.thread = threads.remove(&row.id);
         if let Some(answered) = links_of(&row)?.and_then(|links| links.reply_to).and_then(|id| quoted.get(&id.0)) {
-            let edit = answered.row.edited_seq.and_then(|seq| edits.get(&(answered.row.conversation_id, seq)));
+            let edit = answered.row.edit().and_then(|place| edits.get(&place));
             message.reply_to = Some(quote(open(app, &answered.row, edit.map(|edit| &**edit)).await?));
         }
         shown.push(message);
@@ -172,19 +172,9 @@ async fn edits_of<'a>(
     app: &App,
     found: impl Iterator<Item = &'a Found>,
 ) -> ApiResult<HashMap<(Uuid, i64), Arc<Event>>> {
-    let mut wanted: HashMap<Uuid, Vec<i64>> = HashMap::new();
-    for Found { row, .. } in found.filter(|found| found.edit.is_none() && found.row.sealed.is_some()) {
-        if let Some(seq) = row.edited_seq {
-            wanted.entry(row.conversation_id).or_default().push(seq);
-        }
-    }
-    if wanted.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let any = wanted.into_iter().fold(Condition::any(), |any, (conversation, seqs)| {
-        any.add(event::Column::ConversationId.eq(conversation).and(event::Column::Seq.is_in(seqs)))
-    });
-    let rows = event::Entity::find().filter(any).all(&app.db).await.map_err(|error| ApiError::store(&error))?;
+    let unknown = found.filter(|found| found.edit.is_none() && found.row.sealed.is_some());
+    let Some(wanted) = event::at(unknown.filter_map(|found| found.row.edit())) else { return Ok(HashMap::new()) };
+    let rows = event::Entity::find().filter(wanted).all(&app.db).await.map_err(|error| ApiError::store(&error))?;
     let edit = |row: event::Model| {
         let event = row.to_event().map_err(|error| ApiError::internal(&error))?;
         Ok(((row.conversation_id, row.seq), Arc::new(event)))

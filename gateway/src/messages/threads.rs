@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use super::get::find;
 use super::model::MessageResponse;
-use super::show::{Found, show, show_one};
+use super::show::{Found, show};
 use super::thread_state::{ThreadResponse, states};
 use crate::auth::Principal;
 use crate::conversations::load_start;
-use crate::page::cut;
+use crate::page::{check_limit, cut};
 use crate::problem::{ApiError, ApiResult, Body, Path, Query};
 use crate::state::App;
 
@@ -65,7 +65,7 @@ pub async fn list_threads(
     Path(id): Path<ConversationId>,
     Query(query): Query<ListThreadsQuery>,
 ) -> ApiResult<Json<ListThreadsResponse>> {
-    check_limit(query.limit)?;
+    check_limit(query.limit, 200)?;
     let start = load_start(&app, principal.user_id, id, "conversation").await?;
     let visible = Sql::select()
         .expr(Expr::val(1))
@@ -135,7 +135,7 @@ pub async fn get_thread(
     Path(id): Path<MessageId>,
     Query(query): Query<GetThreadQuery>,
 ) -> ApiResult<Json<GetThreadResponse>> {
-    check_limit(query.limit)?;
+    check_limit(query.limit, 200)?;
     let me = principal.user_id;
     let root = find(&app, me, id).await?;
     let rows = event::Entity::of_for_user(root.conversation_id, me.0)
@@ -154,9 +154,11 @@ pub async fn get_thread(
         .all(&app.db)
         .await;
     let followers = followers.map_err(|error| ApiError::store(&error))?;
+    let found = std::iter::once(root).chain(rows).map(Found::from).collect();
+    let mut shown = show(&app, me, found).await?.into_iter();
     Ok(Json(GetThreadResponse {
-        root: show_one(&app, me, root.into()).await?,
-        replies: show(&app, me, rows.into_iter().map(Found::from).collect()).await?,
+        root: shown.next().ok_or_else(|| ApiError::not_found("message"))?,
+        replies: shown.collect(),
         has_more,
         followers: followers.into_iter().map(|row| UserId(row.user_id)).collect(),
     }))
@@ -226,11 +228,4 @@ async fn write(app: &App, user: UserId, root: &event::Model, following: bool, re
         OnConflict::columns([F::UserId, F::RootId]).update_column(F::Following).value(F::ReadSeq, higher).to_owned();
     let written = thread_follower::Entity::insert(row).on_conflict(instead).exec_without_returning(&app.db).await;
     written.map(|_| ()).map_err(|error| ApiError::store(&error))
-}
-
-fn check_limit(limit: u64) -> ApiResult<()> {
-    if (1..=200).contains(&limit) {
-        return Ok(());
-    }
-    Err(ApiError::invalid(format!("limit is {limit}: use 1 to 200.")))
 }

@@ -188,13 +188,12 @@ async fn index(consumer: &dyn Consumer, indexer: &Indexer, config: &SearchConfig
 
 /// Tries again for as long as the store is away.
 async fn patiently<T, F: Future<Output = Result<T, DbErr>>>(mut work: impl FnMut() -> F) -> Result<T, DbErr> {
-    let mut delay = Duration::from_millis(100);
+    let mut pause = Pause::default();
     loop {
         match work().await {
             Err(error) if is_connection_error(&error) => {
                 tracing::warn!(%error, "the index waits for the store");
-                tokio::time::sleep(delay).await;
-                delay = (delay * 2).min(LONGEST_PAUSE);
+                tokio::time::sleep(pause.next()).await;
             }
             Err(error) => {
                 tracing::warn!(%error, "messages could not be indexed");
@@ -243,10 +242,14 @@ impl Pause {
         *self = Self::default();
     }
 
-    /// `false`: told to stop.
-    async fn wait(&mut self, stop: &CancellationToken) -> bool {
+    fn next(&mut self) -> Duration {
         let delay = self.0;
         self.0 = (delay * 2).min(LONGEST_PAUSE);
-        stop.run_until_cancelled(tokio::time::sleep(delay)).await.is_some()
+        delay
+    }
+
+    /// `false`: told to stop.
+    async fn wait(&mut self, stop: &CancellationToken) -> bool {
+        stop.run_until_cancelled(tokio::time::sleep(self.next())).await.is_some()
     }
 }

@@ -5,14 +5,14 @@
 //! deletion are stored: no text that was replaced, and nothing of a deleted message, gets in late.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use sea_orm::prelude::Uuid;
-use sea_orm::sea_query::{ExprTrait as _, OnConflict};
+use sea_orm::sea_query::OnConflict;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, DatabaseConnection, DbErr, EntityTrait as _,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    ActiveValue::Set, ColumnTrait as _, ConnectionTrait, DatabaseConnection, DbErr, EntityTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _,
 };
 use sealpost_schema::entities::{conversation, event, search_message, search_term};
 use sealpost_schema::{Clock, ConversationId, EventId, Seq, Timestamp, UserId};
@@ -106,7 +106,7 @@ impl Indexer {
             if let Entry::Vacant(unknown) = keys.entry(row.conversation_id) {
                 unknown.insert(self.key(row.conversation_id).await?);
             }
-            let edit = row.edited_seq.and_then(|seq| edits.get(&(row.conversation_id, seq)));
+            let edit = row.edit().and_then(|place| edits.get(&place));
             let (Some(Some(key)), Some(text)) =
                 (keys.get(&row.conversation_id), self.open(edit.unwrap_or(&row)).await?)
             else {
@@ -124,19 +124,8 @@ impl Indexer {
 
     /// The newest edits of messages, by place.
     async fn edits(&self, rows: &[event::Model]) -> Result<HashMap<(Uuid, i64), event::Model>, DbErr> {
-        let mut wanted: BTreeMap<Uuid, Vec<i64>> = BTreeMap::new();
-        for row in rows {
-            if let Some(seq) = row.edited_seq {
-                wanted.entry(row.conversation_id).or_default().push(seq);
-            }
-        }
-        if wanted.is_empty() {
-            return Ok(HashMap::new());
-        }
-        let any = wanted.into_iter().fold(Condition::any(), |any, (conversation, seqs)| {
-            any.add(event::Column::ConversationId.eq(conversation).and(event::Column::Seq.is_in(seqs)))
-        });
-        let edits = event::Entity::find().filter(any).all(&self.db).await?;
+        let Some(wanted) = event::at(rows.iter().filter_map(event::Model::edit)) else { return Ok(HashMap::new()) };
+        let edits = event::Entity::find().filter(wanted).all(&self.db).await?;
         Ok(edits.into_iter().map(|edit| ((edit.conversation_id, edit.seq), edit)).collect())
     }
 

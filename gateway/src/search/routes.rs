@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use axum::Json;
 use axum::extract::State;
-use sea_orm::{ColumnTrait as _, Condition, QueryFilter as _};
+use sea_orm::{ColumnTrait as _, QueryFilter as _};
 use sealpost_schema::entities::event;
 use sealpost_schema::entities::search_term::{first_place, next_place};
 use sealpost_schema::{ConversationId, Problem, ProblemKind, Timestamp, UserId};
@@ -21,6 +21,7 @@ use super::words::has_link;
 use crate::auth::Principal;
 use crate::keys::KeyError;
 use crate::messages::{Found, MessageResponse, key_error, show};
+use crate::page::check_limit;
 use crate::problem::{ApiError, ApiResult, Query};
 use crate::state::App;
 
@@ -122,9 +123,7 @@ struct Run {
 
 impl Run {
     fn parse(query: SearchQuery) -> ApiResult<Self> {
-        if !(1..=MAX_LIMIT).contains(&query.limit) {
-            return Err(ApiError::invalid(format!("limit is {}: use 1 to {MAX_LIMIT}.", query.limit)));
-        }
+        check_limit(query.limit, MAX_LIMIT)?;
         let words = query.q.filter(|words| !words.trim().is_empty());
         if words.is_none() && query.sender_id.is_none() && query.has.is_none() {
             return Err(ApiError::invalid("Say what to look for: words in `q`, a `sender_id`, or what it `has`."));
@@ -228,16 +227,10 @@ impl Run {
         user: UserId,
         proposals: &[Proposal],
     ) -> ApiResult<Vec<(Proposal, Option<SearchResult>)>> {
-        let mut seqs: BTreeMap<ConversationId, Vec<i64>> = BTreeMap::new();
-        for proposal in proposals {
-            seqs.entry(proposal.conversation_id).or_default().push(proposal.seq().to_db());
-        }
-        let any = seqs.into_iter().fold(Condition::any(), |any, (id, seqs)| {
-            let of_one = Condition::all().add(event::Column::ConversationId.eq(id.0));
-            any.add(of_one.add(event::Column::Seq.is_in(seqs)))
-        });
+        let places = proposals.iter().map(|proposal| (proposal.conversation_id.0, proposal.seq().to_db()));
+        let Some(proposed) = event::at(places) else { return Ok(Vec::new()) };
         let rows = event::Entity::for_user(user.0)
-            .filter(any)
+            .filter(proposed)
             .filter(event::Column::Kind.eq("message_posted"))
             .filter(event::Column::Sealed.is_not_null())
             .all(&app.db)

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{UserResponse, username};
 use crate::auth::Principal;
-use crate::page::{self, beginning_with};
+use crate::page::{self, beginning_with, check_limit};
 use crate::problem::{ApiError, ApiResult, Query};
 use crate::state::App;
 
@@ -74,9 +74,7 @@ pub async fn list_users(
 
 /// The page and one more.
 fn select(query: &ListUsersQuery) -> ApiResult<Select<user::Entity>> {
-    if !(1..=MAX_LIMIT).contains(&query.limit) {
-        return Err(ApiError::invalid(format!("limit is {}: use 1 to {MAX_LIMIT}.", query.limit)));
-    }
+    check_limit(query.limit, MAX_LIMIT)?;
     let begin = query.query.trim();
     if begin.chars().count() > MAX_QUERY_CHARS || begin.chars().any(char::is_control) {
         return Err(ApiError::invalid(format!("query has at most {MAX_QUERY_CHARS} characters, in one line.")));

@@ -163,9 +163,7 @@ pub async fn list_deliveries(
     Query(query): Query<ListDeliveriesQuery>,
 ) -> ApiResult<Json<ListDeliveriesResponse>> {
     use webhook_cursor::{Column as K, Entity as Cursor};
-    if !(1..=MAX_LIMIT).contains(&query.limit) {
-        return Err(ApiError::invalid(format!("limit is {}: use 1 to {MAX_LIMIT}.", query.limit)));
-    }
+    page::check_limit(query.limit, MAX_LIMIT)?;
     load(&app, principal, id).await?;
     let mut select = select(id);
     select.limit(query.limit + 1);

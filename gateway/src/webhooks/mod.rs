@@ -15,7 +15,6 @@ mod test;
 mod update;
 
 use sea_orm::EntityTrait as _;
-use sealpost_bus::Subject;
 use sealpost_outgoing::{Networks, WebhookKeys};
 use sealpost_schema::entities::webhook;
 use sealpost_schema::{Action, ConversationId, ProblemKind, UserId, WebhookNotice};
@@ -25,6 +24,7 @@ use uuid::Uuid;
 
 use crate::auth::Principal;
 use crate::conversations::control::check_right;
+use crate::live::notify;
 use crate::problem::{ApiError, ApiResult};
 use crate::service_accounts;
 use crate::state::App;
@@ -83,13 +83,5 @@ fn not_found() -> ApiError {
 
 /// Tells the workers to look. If that is lost, they look by themselves soon.
 async fn announce(app: &App, webhook_id: Uuid) {
-    let published = async {
-        let subject = Subject::new(WebhookNotice::SUBJECT).map_err(|error| error.to_string())?;
-        let notice = serde_json::to_vec(&WebhookNotice { webhook_id }).map_err(|error| error.to_string())?;
-        app.live.publish(subject, notice.into()).await.map_err(|error| error.to_string())?;
-        app.live.flush().await.map_err(|error| error.to_string())
-    };
-    if let Err(error) = published.await {
-        tracing::warn!(error, "a notice could not be sent");
-    }
+    notify(app, WebhookNotice::SUBJECT, &WebhookNotice { webhook_id }).await;
 }

@@ -1,8 +1,10 @@
 //! The stored events. A message is its `message_posted` event: same id, same seq.
 
-use sea_orm::Condition;
+use std::collections::BTreeMap;
+
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, ExprTrait as _, Query, SelectStatement};
+use sea_orm::{Condition, UpdateMany};
 
 use super::{conversation, participant};
 use crate::{ClientMessageId, ConversationId, Event, EventBody, EventId, MessageLinks, Seq, Timestamp, UserId};
@@ -69,6 +71,14 @@ pub struct StoredEventError {
 }
 
 impl Entity {
+    /// Sets a bit of [`Model::marks`] where it is not set.
+    pub fn mark(messages: Vec<Uuid>, bit: i32) -> UpdateMany<Self> {
+        Self::update_many()
+            .col_expr(Column::Marks, Expr::cust(format!("COALESCE(marks, 0) | {bit}")))
+            .filter(Column::Id.is_in(messages))
+            .filter(Expr::cust(format!("(COALESCE(marks, 0) & {bit}) = 0")))
+    }
+
     /// Events of one conversation that `user` may see. This and [`for_user`](Self::for_user) are the one place where the store's events
     /// are held to who sees what.
     pub fn of_for_user(conversation: Uuid, user: Uuid) -> Select<Self> {
@@ -105,6 +115,18 @@ impl Entity {
     }
 }
 
+/// The events of these conversations with these seqs. `None`: there are none, and a condition without parts would be all.
+pub fn at(places: impl IntoIterator<Item = (Uuid, i64)>) -> Option<Condition> {
+    let mut seqs: BTreeMap<Uuid, Vec<i64>> = BTreeMap::new();
+    for (conversation, seq) in places {
+        seqs.entry(conversation).or_default().push(seq);
+    }
+    let any = |any: Condition, (conversation, seqs)| {
+        any.add(Column::ConversationId.eq(conversation).and(Column::Seq.is_in::<i64, Vec<i64>>(seqs)))
+    };
+    (!seqs.is_empty()).then(|| seqs.into_iter().fold(Condition::any(), any))
+}
+
 /// What `user` takes part in and may see.
 fn participations(user: Uuid) -> SelectStatement {
     Query::select()
@@ -139,6 +161,11 @@ impl Model {
             None => Ok(None),
             Some(data) => serde_json::from_str(data).map(Some),
         }
+    }
+
+    /// Of a message: where its newest edit stands.
+    pub fn edit(&self) -> Option<(Uuid, i64)> {
+        self.edited_seq.map(|seq| (self.conversation_id, seq))
     }
 
     /// Back to what the log held. A deleted message comes back with an empty envelope.

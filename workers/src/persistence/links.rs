@@ -37,7 +37,7 @@ pub(super) async fn apply_threads(transaction: &DatabaseTransaction, events: &[&
         for (root, author, conversation) in authors(transaction, ids.clone()).await? {
             followers.insert((author, root), conversation);
         }
-        mark(transaction, ids).await?;
+        event::Entity::mark(ids, Marks::THREAD).exec(transaction).await?;
     }
     upsert_threads(transaction, threads.into_values().collect()).await?;
     insert_followers(transaction, followers).await
@@ -87,18 +87,6 @@ async fn insert_followers(
             .exec_without_returning(transaction)
             .await?;
     }
-    Ok(())
-}
-
-/// Readers of these messages look for threads from now on.
-async fn mark(transaction: &DatabaseTransaction, messages: Vec<Uuid>) -> Result<(), DbErr> {
-    let bit = Marks::THREAD;
-    event::Entity::update_many()
-        .col_expr(event::Column::Marks, Expr::cust(format!("COALESCE(marks, 0) | {bit}")))
-        .filter(event::Column::Id.is_in(messages))
-        .filter(Expr::cust(format!("(COALESCE(marks, 0) & {bit}) = 0")))
-        .exec(transaction)
-        .await?;
     Ok(())
 }
 

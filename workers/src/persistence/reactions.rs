@@ -28,7 +28,7 @@ pub(super) async fn apply(transaction: &DatabaseTransaction, events: &[&Event]) 
     let mut messages: Vec<Uuid> = newest.keys().map(|(message, ..)| *message).collect();
     messages.dedup();
     for ids in portions(&messages) {
-        mark(transaction, ids).await?;
+        event::Entity::mark(ids, Marks::REACTIONS).exec(transaction).await?;
     }
     let mut rows = newest.into_values();
     loop {
@@ -67,18 +67,6 @@ async fn upsert(transaction: &DatabaseTransaction, rows: Vec<reaction::ActiveMod
         .action_and_where(seq("excluded").gt(seq("reactions")))
         .to_owned();
     reaction::Entity::insert_many(rows).on_conflict(newer).exec_without_returning(transaction).await?;
-    Ok(())
-}
-
-/// Readers of these messages look for reactions from now on.
-async fn mark(transaction: &DatabaseTransaction, messages: Vec<Uuid>) -> Result<(), DbErr> {
-    let bit = Marks::REACTIONS;
-    event::Entity::update_many()
-        .col_expr(event::Column::Marks, Expr::cust(format!("COALESCE(marks, 0) | {bit}")))
-        .filter(event::Column::Id.is_in(messages))
-        .filter(Expr::cust(format!("(COALESCE(marks, 0) & {bit}) = 0")))
-        .exec(transaction)
-        .await?;
     Ok(())
 }
 

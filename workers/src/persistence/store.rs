@@ -2,15 +2,14 @@
 
 use std::collections::HashMap;
 
-use sea_orm::{
-    DatabaseConnection, DatabaseTransaction, DbErr, SqlErr, SqliteTransactionMode, TransactionOptions, TransactionTrait,
-};
+use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, SqlErr};
 use sealpost_schema::{ConversationId, Event, EventId, MessageId, Seq, VoidedEvent};
 
 use super::bases::{self, Bases};
 use super::effects;
 use super::insert::{Taken, insert, insert_at_once, is_plain};
 use super::refused;
+use crate::transaction::begin;
 
 /// An event in its place: two records may claim the same place with different events.
 pub(super) type Claim = (ConversationId, Seq, EventId);
@@ -103,13 +102,6 @@ async fn attempt(db: &DatabaseConnection, events: &[&Event], taken: Taken) -> Re
     effects::apply(&transaction, events, &stored, &bases).await?;
     transaction.commit().await?;
     Ok(stored)
-}
-
-/// On SQLite the write lock is taken at once: a transaction that reads first and writes later fails with «locked» under load.
-async fn begin(db: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
-    let options =
-        TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), ..Default::default() };
-    db.begin_with_options(options).await
 }
 
 async fn insert_all(

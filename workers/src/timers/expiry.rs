@@ -14,9 +14,10 @@ use sealpost_schema::entities::{conversation_key, event};
 use sealpost_schema::{Clock, Timestamp};
 use tokio_util::sync::CancellationToken;
 
-use super::{TimersConfig, begin};
+use super::{TimersConfig, tell_late};
 use crate::persistence::destroy;
 use crate::retry::Backoff;
+use crate::transaction::begin;
 
 pub(super) struct Destroyer {
     pub db: DatabaseConnection,
@@ -59,8 +60,7 @@ impl Destroyer {
         }
         let now = self.clock.now();
         let late = next.map_or(0, |next| (now.millis() - next.millis()).max(0));
-        #[expect(clippy::cast_precision_loss, reason = "a delay is far below 2^52 ms")]
-        metrics::gauge!("sealpost_expiry_late_seconds").set(late as f64 / 1000.0);
+        tell_late("sealpost_expiry_late_seconds", late);
         let until = |moment: Timestamp| Duration::from_millis(super::millis_until(now, moment));
         let pause = [next, next_key].into_iter().flatten().map(until).min().unwrap_or(Duration::MAX);
         // Another worker may be at what is due.

@@ -23,9 +23,7 @@ mod scheduled;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sea_orm::{
-    DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode, TransactionOptions, TransactionTrait as _,
-};
+use sea_orm::DatabaseConnection;
 use sealpost_bus::Live;
 use sealpost_lane::Lanes;
 use sealpost_schema::{Clock, Timestamp};
@@ -62,9 +60,8 @@ fn millis_until(now: Timestamp, moment: Timestamp) -> u64 {
     u64::try_from(moment.millis().saturating_sub(now.millis())).unwrap_or(0)
 }
 
-/// On SQLite the write lock is taken at once: a transaction that reads first and writes later fails with «locked» under load.
-async fn begin(db: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
-    let options =
-        TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), ..Default::default() };
-    db.begin_with_options(options).await
+/// Under the name of a gauge: since when what is due waits.
+fn tell_late(gauge: &'static str, millis: i64) {
+    #[expect(clippy::cast_precision_loss, reason = "a delay is far below 2^52 ms")]
+    metrics::gauge!(gauge).set(millis as f64 / 1000.0);
 }

@@ -16,9 +16,10 @@ use sealpost_schema::Clock;
 use sealpost_schema::entities::{conversation, event, retention_mark};
 use tokio_util::sync::CancellationToken;
 
-use super::{TimersConfig, begin};
+use super::{TimersConfig, tell_late};
 use crate::persistence::destroy;
 use crate::retry::Backoff;
+use crate::transaction::begin;
 
 const DAY_MS: i64 = 86_400_000;
 const HOUR_MS: i64 = 3_600_000;
@@ -86,9 +87,8 @@ impl Keeper {
         while !stop.is_cancelled() {
             let now = self.clock.now().millis();
             let due = self.due(now).await?;
-            #[expect(clippy::cast_precision_loss, reason = "a delay is far below 2^52 ms")]
-            let late = due.iter().map(|due| due.cutoff(now) - due.next_at).max().unwrap_or(0) as f64;
-            metrics::gauge!("sealpost_retention_late_seconds").set(late / 1000.0);
+            let late = due.iter().map(|due| due.cutoff(now) - due.next_at).max().unwrap_or(0);
+            tell_late("sealpost_retention_late_seconds", late);
             if due.is_empty() {
                 break;
             }

@@ -30,8 +30,9 @@ use sealpost_schema::{
 use tokio_util::sync::CancellationToken;
 
 use super::alarm::Alarm;
-use super::{MIN_PAUSE, TimersConfig, begin, millis_until};
+use super::{MIN_PAUSE, TimersConfig, millis_until, tell_late};
 use crate::retry::Backoff;
+use crate::transaction::begin;
 
 /// While sent messages wait for the store, their rows are looked at so often.
 const SETTLE: Duration = Duration::from_millis(500);
@@ -116,8 +117,7 @@ impl Sender {
         }
         let now = self.clock.now();
         let late = outlook.next.map_or(0, |next| std::cmp::max(now.millis() - next.millis(), 0));
-        #[expect(clippy::cast_precision_loss, reason = "a delay is far below 2^52 ms")]
-        metrics::gauge!("sealpost_scheduled_late_seconds").set(late as f64 / 1000.0);
+        tell_late("sealpost_scheduled_late_seconds", late);
         let until_next = outlook.next.map(|next| Duration::from_millis(millis_until(now, next)));
         let settle = outlook.claimed.map(|_| SETTLE);
         let pause = [until_next, settle].into_iter().flatten().min().unwrap_or(Duration::MAX);

@@ -54,16 +54,26 @@ fn is_of_this_joining() -> SimpleExpr {
     col(webhook_cursor::Entity, webhook_cursor::Column::JoinedId).eq(joined)
 }
 
-/// Cursors whose next event is stored, of webhooks that their owner and the server want to go on.
-fn pending() -> SelectStatement {
+/// Cursors of readers who take part and are not disabled, where they were not stopped.
+fn going() -> SelectStatement {
     let mut select = webhook_cursor::seen();
-    let next = Alias::new("next");
     webhook_cursor::with_cursors(&mut select, JoinType::InnerJoin)
         .join(
             JoinType::InnerJoin,
             user::Entity,
             Expr::col((user::Entity, user::Column::Id)).equals((webhook::Entity, webhook::Column::ReaderId)),
         )
+        .and_where(col(user::Entity, user::Column::DisabledAt).is_null())
+        .and_where(col(webhook_cursor::Entity, webhook_cursor::Column::StoppedAt).is_null())
+        .and_where(is_of_this_joining());
+    select
+}
+
+/// Those whose next event is stored, of webhooks that their owner and the server want to go on.
+fn pending() -> SelectStatement {
+    let mut select = going();
+    let next = Alias::new("next");
+    select
         .join_as(
             JoinType::InnerJoin,
             event::Entity,
@@ -72,11 +82,8 @@ fn pending() -> SelectStatement {
                 .equals((participant::Entity, participant::Column::ConversationId))
                 .and(Expr::col((next, event::Column::Seq)).eq(next_seq())),
         )
-        .and_where(col(user::Entity, user::Column::DisabledAt).is_null())
         .and_where(col(webhook::Entity, webhook::Column::PausedAt).is_null())
-        .and_where(col(webhook::Entity, webhook::Column::DisabledAt).is_null())
-        .and_where(col(webhook_cursor::Entity, webhook_cursor::Column::StoppedAt).is_null())
-        .and_where(is_of_this_joining());
+        .and_where(col(webhook::Entity, webhook::Column::DisabledAt).is_null());
     select
 }
 
@@ -214,13 +221,8 @@ pub(super) async fn standing(
     lease: Uuid,
 ) -> Result<Option<(webhook::Model, Standing)>, DbErr> {
     use webhook_cursor::{Column as K, Entity as Cursor};
-    let mut select = webhook_cursor::seen();
-    webhook_cursor::with_cursors(&mut select, JoinType::InnerJoin)
-        .join(
-            JoinType::InnerJoin,
-            user::Entity,
-            Expr::col((user::Entity, user::Column::Id)).equals((webhook::Entity, webhook::Column::ReaderId)),
-        )
+    let mut select = going();
+    select
         .expr_as(col(Cursor, K::NextSeq), Alias::new("row_seq"))
         .expr_as(next_seq(), Alias::new("next_seq"))
         .expr_as(col(Cursor, K::Attempts), Alias::new("cursor_attempts"))
@@ -228,12 +230,9 @@ pub(super) async fn standing(
         .expr_as(col(participant::Entity, participant::Column::Role), Alias::new("role"))
         .expr_as(col(conversation::Entity, conversation::Column::Kind), Alias::new("kind"))
         .expr_as(col(conversation::Entity, conversation::Column::Rights), Alias::new("rights"))
-        .and_where(col(user::Entity, user::Column::DisabledAt).is_null())
         .and_where(col(Cursor, K::WebhookId).eq(webhook))
         .and_where(col(Cursor, K::ConversationId).eq(conversation))
-        .and_where(col(Cursor, K::LeaseId).eq(lease))
-        .and_where(is_of_this_joining())
-        .and_where(col(Cursor, K::StoppedAt).is_null());
+        .and_where(col(Cursor, K::LeaseId).eq(lease));
     let standing = Standing::find_by_statement(db.get_database_backend().build(&select)).one(db).await?;
     let row = webhook::Entity::find_by_id(webhook).one(db).await?.filter(webhook::Model::is_active);
     Ok(row.zip(standing))
@@ -286,11 +285,13 @@ pub(super) async fn orphans(db: &DatabaseConnection) -> Result<Vec<Uuid>, DbErr>
                 .equals((webhook::Entity, webhook::Column::ConversationId)),
         )
         .to_owned();
-    let rows = webhook::Entity::find()
+    webhook::Entity::find()
+        .select_only()
+        .column(webhook::Column::Id)
         .filter(webhook::Column::ConversationId.is_not_null())
         .filter(webhook::Column::DisabledAt.is_null())
         .filter(Expr::exists(still).not())
+        .into_tuple()
         .all(db)
-        .await?;
-    Ok(rows.into_iter().map(|row| row.id).collect())
+        .await
 }

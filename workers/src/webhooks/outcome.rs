@@ -6,7 +6,7 @@ use sea_orm::prelude::Uuid;
 use sea_orm::sea_query::Expr;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, ConnectionTrait, DatabaseConnection, DbErr, EntityTrait as _,
-    PaginatorTrait as _, QueryFilter as _, SqliteTransactionMode, TransactionOptions, TransactionTrait as _,
+    PaginatorTrait as _, QueryFilter as _,
 };
 use sealpost_outgoing::SendError;
 use sealpost_schema::Timestamp;
@@ -15,6 +15,7 @@ use serde_json::json;
 
 use super::config::WebhookWorkerConfig;
 use super::due::{Standing, key};
+use crate::transaction::begin;
 
 /// Conversations that have to be refused, with nothing taken meanwhile, before it is thought to be the receiver's fault and not theirs.
 const REFUSED_ALL: u64 = 3;
@@ -226,11 +227,7 @@ pub(super) async fn disable(
     reason: &str,
     now: Timestamp,
 ) -> Result<(), DbErr> {
-    let options = TransactionOptions {
-        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-        ..TransactionOptions::default()
-    };
-    let transaction = db.begin_with_options(options).await?;
+    let transaction = begin(db).await?;
     let disabled = webhook::Entity::update_many()
         .col_expr(webhook::Column::DisabledAt, Expr::value(now.millis()))
         .col_expr(webhook::Column::DisabledReason, Expr::value(reason))

@@ -26,14 +26,14 @@ pub(super) async fn take(
     until: Timestamp,
 ) -> Result<Vec<(webhook_test::Model, webhook::Model)>, DbErr> {
     let open: Vec<Uuid> = webhook_test::Entity::find()
+        .select_only()
+        .column(webhook_test::Column::WebhookId)
         .filter(webhook_test::Column::DoneAt.is_null())
         .filter(webhook_test::Column::LeaseUntil.lte(now.millis()))
         .limit(AT_ONCE)
+        .into_tuple()
         .all(db)
-        .await?
-        .into_iter()
-        .map(|test| test.webhook_id)
-        .collect();
+        .await?;
     if open.is_empty() {
         return Ok(Vec::new());
     }
