@@ -238,7 +238,8 @@ fn follow_with_the_index(app: &App) {
     app.tasks.spawn(search::upkeep(Arc::clone(log), db.clone(), config.clone(), stop.clone()));
     if config.enabled {
         let indexer = Indexer::of(db.clone(), Arc::clone(&app.keys));
-        app.tasks.spawn(search::follow(Arc::clone(log), indexer, config.clone(), stop.clone()));
+        let traffic = Arc::clone(&app.hub.traffic);
+        app.tasks.spawn(search::follow(Arc::clone(log), indexer, config.clone(), traffic, stop.clone()));
     }
 }
 

@@ -1,10 +1,10 @@
 //! Reads a conversation's events from wherever they are: the store, and the end of the log that is not stored yet.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sea_orm::prelude::Uuid;
-use sea_orm::sea_query::{Expr, ExprTrait as _, Order, Query};
+use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
 use sea_orm::{
     ColumnTrait, ConnectionTrait as _, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
 };
@@ -16,6 +16,9 @@ use crate::{Draft, LaneError};
 
 /// Records read back in one go at most; more than this unstored in one conversation is an error, not a loop.
 const MAX_WALK: usize = 20_000;
+
+/// Conversations whose floor is remembered: 1 MiB.
+const MAX_FLOORS: usize = 20_000;
 
 /// How far behind the highest stored seq a hole is looked for; more than workers can hold at once.
 const HOLE_WINDOW: u64 = 1024;
@@ -55,6 +58,8 @@ pub(crate) struct StoredAt {
 pub struct Reader {
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) db: DatabaseConnection,
+    /// By conversation: up to where the store was seen to have everything. What is stored stays, so it is never too high.
+    floors: Arc<Mutex<HashMap<ConversationId, Seq>>>,
 }
 
 pub(crate) fn subject_of(conversation: ConversationId) -> Result<Subject, LaneError> {
@@ -73,7 +78,7 @@ pub(crate) fn store_error(error: &DbErr) -> LaneError {
 
 impl Reader {
     pub fn new(log: Arc<dyn EventLog>, db: DatabaseConnection) -> Self {
-        Self { log, db }
+        Self { log, db, floors: Arc::default() }
     }
 
     /// Walks the log back from its end to `after`, or as far as it goes.
@@ -140,8 +145,9 @@ impl Reader {
         let rows = event::Entity::find()
             .filter(event::Column::ConversationId.eq(conversation.0))
             .filter(event::Column::Seq.gt(after.to_db()))
+            // More would not be without a hole. An upper bound keeps Postgres, whatever its statistics say, from reading all that follows.
+            .filter(event::Column::Seq.lte(Seq(after.0.saturating_add(limit as u64)).to_db()))
             .order_by_asc(event::Column::Seq)
-            .limit(u64::try_from(limit).unwrap_or(u64::MAX))
             .all(&self.db)
             .await
             .map_err(|error| store_error(&error))?;
@@ -194,30 +200,49 @@ impl Reader {
     }
 
     /// The seq up to which the store has everything, and its highest one. They differ while a persistence worker lags behind another:
-    /// workers store in any order. Looks at the last [`HOLE_WINDOW`] seqs.
+    /// workers store in any order. Looks at what was stored since the last look, of that at the last [`HOLE_WINDOW`] seqs.
     pub async fn stored_floor(&self, conversation: ConversationId) -> Result<(Seq, Seq), DbErr> {
-        let newest = Query::select()
-            .column(event::Column::Seq)
-            .from(event::Entity)
-            .and_where(event::Column::ConversationId.eq(conversation.0))
-            .order_by(event::Column::Seq, Order::Desc)
-            .limit(HOLE_WINDOW)
-            .to_owned();
+        let known = self.known_floor(conversation).unwrap_or_default();
         let seq = || Expr::col(event::Column::Seq);
-        let summary =
-            Query::select().exprs([seq().min(), seq().max(), seq().count()]).from_subquery(newest, "newest").to_owned();
-        let Some(row) = self.db.query_one(&summary).await? else { return Ok(Default::default()) };
-        let (lowest, head): (Option<i64>, Option<i64>) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
-        let count = Seq::from_db(row.try_get_by_index(2)?).0;
-        let (lowest, head) = (Seq::from_db(lowest.unwrap_or(0)), Seq::from_db(head.unwrap_or(0)));
-        let from = Seq(head.0.saturating_sub(HOLE_WINDOW));
-        if count == 0 || count == head.0 - from.0 && lowest == from.next() {
-            return Ok((head, head));
+        let of = || event::Column::ConversationId.eq(conversation.0);
+        let head = Query::select().expr(seq().max()).from(event::Entity).and_where(of()).to_owned();
+        let head = Expr::SubQuery(None, Box::new(head.into()));
+        let summary = Query::select()
+            .exprs([seq().max(), seq().count()])
+            .from(event::Entity)
+            .and_where(of())
+            .and_where(seq().gt(known.to_db()))
+            .and_where(seq().gt(head.sub(Seq(HOLE_WINDOW).to_db())))
+            .to_owned();
+        let Some(row) = self.db.query_one(&summary).await? else { return Ok((known, known)) };
+        let head: Option<i64> = row.try_get_by_index(0)?;
+        let Some(head) = head.map(Seq::from_db) else { return Ok((known, known)) };
+        let count = Seq::from_db(row.try_get_by_index(1)?).0;
+        let from = known.max(Seq(head.0.saturating_sub(HOLE_WINDOW)));
+        let floor = if count == head.0 - from.0 {
+            head
+        } else {
+            let mut stored = self.stored_between(conversation, from.next(), head).await?;
+            stored.sort_unstable();
+            let run = stored.iter().zip(from.0 + 1..).take_while(|(seq, expected)| seq.0 == *expected).count();
+            Seq(from.0 + run as u64)
+        };
+        let mut floors = self.floors();
+        if floors.len() >= MAX_FLOORS && !floors.contains_key(&conversation) {
+            floors.clear();
         }
-        let mut stored = self.stored_between(conversation, from.next(), head).await?;
-        stored.sort_unstable();
-        let run = stored.iter().zip(from.0 + 1..).take_while(|(seq, expected)| seq.0 == *expected).count();
-        Ok((Seq(from.0 + run as u64), head))
+        let known = floors.entry(conversation).or_default();
+        *known = floor.max(*known);
+        Ok((*known, head))
+    }
+
+    /// A seq up to which the store has everything, from an earlier look: no query.
+    pub fn known_floor(&self, conversation: ConversationId) -> Option<Seq> {
+        self.floors().get(&conversation).copied()
+    }
+
+    fn floors(&self) -> MutexGuard<'_, HashMap<ConversationId, Seq>> {
+        self.floors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An event of the log that may not be stored yet. To be asked before the store: what is stored meanwhile is found there.

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sea_orm::{ColumnTrait, DatabaseConnection, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
+use sea_orm::{ColumnTrait, DatabaseConnection, EntityTrait, QueryFilter, QueryOrder};
 use sealpost_bus::EventLog;
 use sealpost_schema::entities::{conversation, event, participant};
 use sealpost_schema::{Clock, ConversationId, ConversationKind, Event, Role, Seq, StoredNotice, UserId};
@@ -372,14 +373,21 @@ async fn recent_events(
     since: i64,
 ) -> Result<Vec<event::Model>, sea_orm::DbErr> {
     let newest = |limit: usize| {
+        let head = Query::select()
+            .expr(Expr::col(event::Column::Seq).max())
+            .from(event::Entity)
+            .and_where(event::Column::ConversationId.eq(id.0))
+            .to_owned();
+        let head = Expr::SubQuery(None, Box::new(head.into()));
         event::Entity::find()
             .filter(event::Column::ConversationId.eq(id.0))
+            // Not a limit: see to it that Postgres, whatever its statistics say, does not read all of a long conversation.
+            .filter(Expr::col(event::Column::Seq).gt(head.sub(i64::try_from(limit).unwrap_or(i64::MAX))))
             .order_by_desc(event::Column::Seq)
-            .limit(u64::try_from(limit).unwrap_or(u64::MAX))
             .all(db)
     };
-    let some = newest(64.min(max)).await?;
-    if some.len() < 64 || some.last().is_none_or(|oldest| oldest.created_at < since) {
+    let some = newest(std::cmp::min(64, max)).await?;
+    if max <= 64 || some.last().is_none_or(|oldest| oldest.seq <= 1 || oldest.created_at < since) {
         return Ok(some);
     }
     newest(max).await

@@ -22,6 +22,8 @@ use crate::state::App;
 
 /// Rows in memory at a time.
 const PAGE: u64 = 500;
+/// Seqs looked through at a time.
+const WINDOW: u64 = 8 * PAGE;
 const CHUNK_BYTES: usize = 32 * 1024;
 /// Chunks that wait for a slow reader.
 const CHUNKS: usize = 2;
@@ -81,17 +83,19 @@ impl Lines {
         select: Select<event::Entity>,
     ) -> Result<(), Stop> {
         let (mut from, mut written) = (Seq(0), 0);
-        loop {
+        while from < head {
+            // Within bounds, so that Postgres, whatever its statistics say, does not read all that follows for each page.
+            let to = head.min(Seq(from.0 + WINDOW));
             let rows = select
                 .clone()
                 .filter(event::Column::Seq.gt(from.to_db()))
-                .filter(event::Column::Seq.lte(head.to_db()))
+                .filter(event::Column::Seq.lte(to.to_db()))
                 .order_by_asc(event::Column::Seq)
                 .limit(PAGE)
                 .all(&app.db)
                 .await?;
-            let Some(last) = rows.last() else { return Ok(()) };
-            from = Seq::from_db(last.seq);
+            let is_full = rows.len() as u64 == PAGE;
+            from = rows.last().filter(|_| is_full).map_or(to, |last| Seq::from_db(last.seq));
             let events: Result<Vec<_>, _> = rows.iter().map(|row| row.to_event().map(Arc::new)).collect();
             let events = events.map_err(|error| Stop::Failed(error.to_string()))?;
             app.hub.prepare(&events).await;
@@ -106,6 +110,7 @@ impl Lines {
                 }
             }
         }
+        Ok(())
     }
 }
 

@@ -5,13 +5,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use axum::extract::ws::Utf8Bytes;
-use sealpost_schema::{CloseCode, ConversationId, Presence, ServerFrame, SessionId, UserId};
+use sealpost_schema::{CloseCode, ConversationId, Presence, Seq, ServerFrame, SessionId, UserId};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::room::Room;
 use crate::auth::{Grant, Scope};
 use crate::problem::ApiResult;
+
+/// Conversations left by one connection, as far as it remembers where.
+const MAX_LEFT: usize = 10_000;
 
 /// Shared by the connection's own task, the rooms and the lanes.
 pub struct Connection {
@@ -31,6 +34,8 @@ pub struct Connection {
     /// Rings when frames were taken out of the queue.
     drained: Notify,
     rooms: Mutex<HashMap<ConversationId, Arc<Room>>>,
+    /// Of conversations that it left: the last event that it has.
+    left: Mutex<HashMap<ConversationId, Seq>>,
     /// What it says of its user.
     presence: Mutex<Presence>,
     /// The conversations that it watches.
@@ -61,6 +66,7 @@ impl Connection {
             wake: Notify::new(),
             drained: Notify::new(),
             rooms: Mutex::default(),
+            left: Mutex::default(),
             presence: Mutex::new(Presence::Online),
             watched: Mutex::default(),
             started: CancellationToken::new(),
@@ -158,8 +164,19 @@ impl Connection {
         self.rooms().insert(id, Arc::clone(room)).is_none()
     }
 
-    pub fn left(&self, id: ConversationId) {
+    /// It is not in the room any more, and has everything up to `seq`.
+    pub fn left(&self, id: ConversationId, seq: Seq) {
         self.rooms().remove(&id);
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        left.insert(id, seq);
+        if left.len() > MAX_LEFT {
+            self.close(CloseCode::TryAgainLater);
+        }
+    }
+
+    /// The last event that it has of a conversation that it left. Asked once, on coming back.
+    pub fn take_left(&self, id: ConversationId) -> Option<Seq> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).remove(&id)
     }
 
     pub fn is_in(&self, id: ConversationId) -> bool {

@@ -19,6 +19,7 @@ use super::Connection;
 use super::room::Room;
 use crate::keys::{ConversationKeys, KeyError, sealed_of};
 use crate::presence::Presences;
+use crate::search::Traffic;
 
 /// Events taken in one step when a hole is filled.
 const FILL_EVENTS: usize = 256;
@@ -36,6 +37,8 @@ pub struct Hub {
     presences: Arc<Presences>,
     tasks: TaskTracker,
     stop: CancellationToken,
+    /// Events that were appended here.
+    pub traffic: Arc<Traffic>,
     /// For tasks that outlive a call; set right after making.
     own: std::sync::Weak<Hub>,
 }
@@ -58,8 +61,8 @@ impl Hub {
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Arc<Self> {
-        let rooms = Mutex::default();
-        Arc::new_cyclic(|own| Self { rooms, keys, reader, db, live, presences, tasks, stop, own: own.clone() })
+        let (rooms, traffic) = (Mutex::default(), Arc::default());
+        Arc::new_cyclic(|own| Self { rooms, keys, reader, db, live, presences, tasks, stop, traffic, own: own.clone() })
     }
 
     /// The rooms of these conversations, subscribed and started.
@@ -359,6 +362,7 @@ impl Hub {
 
 impl Observer for Hub {
     fn appended(&self, record: &Arc<EventRecord>) {
+        self.traffic.note(record.events.len());
         self.forget_deleted(record);
         let Some(room) = record.conversation_id().and_then(|id| self.find(id)) else { return };
         self.note_participants(room.id, &record.events);

@@ -15,7 +15,7 @@ use sealpost_schema::{
 use super::Connection;
 use super::connection::encode;
 use super::render::render;
-use super::room::{Attach, Room};
+use super::room::{Attach, Room, puts_out};
 use crate::announcements::greet;
 use crate::conversations::{Wanted, find_start, load};
 use crate::problem::ApiError;
@@ -43,7 +43,8 @@ struct Place {
     room: Arc<Room>,
     /// The first event that the user may see.
     start: Seq,
-    /// What `ready` said. The room may have moved on since: live events begin after this, and not after where it is then.
+    /// What `ready` said. The room may have moved on since: live events begin after this, and not after where it is then. The user took part
+    /// after the room was here, so if that has ended, an event after this one says so.
     head: Seq,
 }
 
@@ -52,10 +53,14 @@ pub async fn start(app: &App, connection: &Arc<Connection>) -> Result<Started, C
     if !is_live(app, connection).await? {
         return Err(CloseCode::Unauthenticated);
     }
-    let (ids, starts): (Vec<_>, Vec<_>) = conversations_of(app, connection).await?.into_iter().unzip();
+    let ids: Vec<_> = conversations_of(app, connection).await?.into_keys().collect();
     let rooms = app.hub.enter(&ids).await.map_err(|error| unavailable(&error))?;
-    let place = |(room, start): (Arc<Room>, Seq)| Place { head: room.head().unwrap_or_default(), room, start };
-    let rooms: Vec<Place> = rooms.into_iter().zip(starts).map(place).collect();
+    let heads: Vec<_> = rooms.into_iter().map(|room| (room.head().unwrap_or_default(), room)).collect();
+    // A removal may have gone through a room before its head was taken. The store knows of it before its event is appended, so those that are
+    // still there now had none by then. What was joined in between comes with its notice.
+    let starts = conversations_of(app, connection).await?;
+    let place = |(head, room): (Seq, Arc<Room>)| Some(Place { start: *starts.get(&room.id)?, head, room });
+    let rooms: Vec<Place> = heads.into_iter().filter_map(place).collect();
     let named = |place: &Place| ConversationHead { conversation_id: place.room.id, head_seq: place.head };
     connection.send(&ServerFrame::Ready {
         user_id: connection.user_id,
@@ -88,7 +93,7 @@ async fn is_live(app: &App, connection: &Connection) -> Result<bool, CloseCode> 
 }
 
 /// The conversations that the connection sees, each with the first event that its user may see.
-async fn conversations_of(app: &App, connection: &Connection) -> Result<Vec<(ConversationId, Seq)>, CloseCode> {
+async fn conversations_of(app: &App, connection: &Connection) -> Result<HashMap<ConversationId, Seq>, CloseCode> {
     let rows: Vec<(Uuid, i64)> = participant::Entity::of_user(connection.user_id.0)
         .select_only()
         .columns([participant::Column::ConversationId, participant::Column::VisibleFrom])
@@ -97,33 +102,19 @@ async fn conversations_of(app: &App, connection: &Connection) -> Result<Vec<(Con
         .all(&app.db)
         .await
         .map_err(|error| unavailable(&error))?;
-    let mut seen = Vec::with_capacity(rows.len());
+    let mut seen = HashMap::with_capacity(rows.len());
     for (id, from) in rows.into_iter().map(|(id, from)| (ConversationId(id), from)) {
         if !connection.reaches(id) {
             continue;
         }
         if from != participant::NOT_YET {
-            seen.push((id, Seq::from_db(from)));
+            seen.insert(id, Seq::from_db(from));
         } else if let Some(start) = find_start(app, connection.user_id, id).await.map_err(|error| refused(&error))? {
             // Only those joined in the last moment. What has no event yet comes with the notice of it.
-            seen.push((id, start));
+            seen.insert(id, start);
         }
     }
     Ok(seen)
-}
-
-/// A removal that came between looking up the conversations and entering their rooms was not seen by this connection. The store
-/// knows of it before its event is appended, so one more look is enough.
-async fn leave_what_was_lost(app: &App, connection: &Arc<Connection>) -> Result<(), CloseCode> {
-    // Only those that it was in before the look: what it joins meanwhile is newer than the answer.
-    let mut lost = connection.conversations();
-    for (id, _) in conversations_of(app, connection).await? {
-        lost.remove(&id);
-    }
-    for id in lost {
-        app.hub.leave_one(connection, id);
-    }
-    Ok(())
 }
 
 impl Started {
@@ -131,9 +122,8 @@ impl Started {
     pub async fn live(self, app: &App, connection: &Arc<Connection>) -> Result<(), CloseCode> {
         for Place { room, start, head } in self.rooms {
             let from = head.max(before(start));
-            follow(app, connection, room, from, usize::MAX).await?;
+            follow(app, connection, room, from, Skip::NOTHING).await?;
         }
-        leave_what_was_lost(app, connection).await?;
         connection.started();
         Ok(())
     }
@@ -142,7 +132,7 @@ impl Started {
     pub async fn resume(self, app: &App, connection: &Arc<Connection>, cursor: &Cursor) -> Result<(), CloseCode> {
         let (mut conversations, mut events) = (0, 0);
         let mut left_out = Vec::new();
-        for Place { room, start, .. } in self.rooms {
+        for Place { room, start, head: named } in self.rooms {
             let mut from = cursor.get(&room.id).copied().unwrap_or_default();
             if from < before(start) {
                 if from > Seq(0) {
@@ -167,11 +157,11 @@ impl Started {
             conversations += 1;
             let id = room.id;
             let budget = app.config.max_resume_total.saturating_sub(usize::try_from(events).unwrap_or(usize::MAX));
-            let sent = follow(app, connection, room, from, app.config.max_resume_events.min(budget)).await?;
+            let skip = Skip { beyond: app.config.max_resume_events.min(budget), to: named };
+            let sent = follow(app, connection, room, from, skip).await?;
             events += sent.events;
             left_out.extend(sent.left_out.then_some(id));
         }
-        leave_what_was_lost(app, connection).await?;
         send_snapshots(app, connection, &left_out).await?;
         connection.started();
         connection.push_backlog(encode(&ServerFrame::Resumed { conversations, events })).await;
@@ -222,35 +212,47 @@ pub async fn join(app: &App, connection: &Arc<Connection>, id: ConversationId, s
         return Ok(());
     }
     // It may be in it from before a removal whose event has not come here yet: with that it leaves, and then it enters again.
-    for _ in 0..MAX_WAITS {
-        if !connection.is_in(id) || app.hub.head(id).is_none_or(|head| head >= before(seq)) {
-            break;
+    let mut waits = 0;
+    while connection.is_in(id) {
+        if app.hub.head(id).is_none_or(|head| head >= before(seq)) {
+            return Ok(());
+        }
+        waits += 1;
+        if waits > MAX_WAITS {
+            return Err(CloseCode::TryAgainLater);
         }
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
-    if connection.is_in(id) {
-        return Ok(());
-    }
     for room in app.hub.enter(&[id]).await.map_err(|error| unavailable(&error))? {
-        follow(app, connection, room, before(seq), app.config.max_resume_events).await?;
+        let head = room.head().unwrap_or_default();
+        // As at the start: if they take part now, an end of that comes after this head.
+        if find_start(app, connection.user_id, id).await.map_err(|error| refused(&error))?.is_none() {
+            return Ok(());
+        }
+        if let Some(last) = connection.take_left(id).filter(|last| *last < before(seq)) {
+            // They were in it before, on this connection: what happened meanwhile is left out, and that is said.
+            let gap = ServerFrame::Gap { conversation_id: id, from_seq: last.next(), to_seq: before(seq) };
+            connection.push_backlog(encode(&gap)).await;
+        }
+        let skip = Skip { beyond: app.config.max_resume_events, to: head };
+        follow(app, connection, room, before(seq), skip).await?;
     }
-    leave_what_was_lost(app, connection).await
+    Ok(())
 }
 
 /// Lets a connection that is nobody's hear a conversation, from the last event on. The caller has shown that it may.
 pub async fn follow_from_now(app: &App, connection: &Arc<Connection>, id: ConversationId) -> Result<(), CloseCode> {
     for room in app.hub.enter(&[id]).await.map_err(|error| unavailable(&error))? {
         let head = room.head().unwrap_or_default();
-        follow(app, connection, room, head, usize::MAX).await?;
+        follow(app, connection, room, head, Skip::NOTHING).await?;
     }
     Ok(())
 }
 
 /// Control notices may have been lost: looks at what the store says of all connections, with two queries for each few hundred users.
 pub async fn resync(app: &App) -> Result<(), DbErr> {
+    use participant::Column as C;
     for connections in app.connections.all().chunks(500) {
-        // What they join from here on is newer than the answers.
-        let before: Vec<_> = connections.iter().map(|connection| connection.conversations()).collect();
         let sessions = connections.iter().map(|connection| connection.session_id.0);
         let live: Vec<Uuid> = session::Entity::find()
             .select_only()
@@ -262,29 +264,26 @@ pub async fn resync(app: &App) -> Result<(), DbErr> {
             .await?;
         let live: HashSet<Uuid> = live.into_iter().collect();
         let users = connections.iter().map(|connection| connection.user_id.0);
-        let takes_part: Vec<(Uuid, Uuid)> = participant::Entity::find()
+        let takes_part: Vec<(Uuid, Uuid, Option<Uuid>)> = participant::Entity::find()
             .select_only()
-            .column(participant::Column::UserId)
-            .column(participant::Column::ConversationId)
-            .filter(participant::Column::UserId.is_in(users))
-            .filter(participant::Column::ShutBy.is_null())
+            .columns([C::UserId, C::ConversationId, C::ShutBy])
+            .filter(C::UserId.is_in(users))
             .into_tuple()
             .all(&app.db)
             .await?;
-        let mut joined: HashMap<Uuid, Vec<Uuid>> = HashMap::new();
-        for (user, conversation) in takes_part {
-            joined.entry(user).or_default().push(conversation);
+        let mut joined: HashMap<Uuid, Vec<(ConversationId, bool)>> = HashMap::new();
+        for (user, conversation, shut_by) in takes_part {
+            joined.entry(user).or_default().push((ConversationId(conversation), shut_by.is_some()));
         }
-        for (connection, before) in connections.iter().zip(before) {
+        for connection in connections {
             if connection.grant.is_none() && !live.contains(&connection.session_id.0) {
                 connection.close(CloseCode::Unauthenticated);
             }
-            let mine = joined.get(&connection.user_id.0);
-            for id in before.into_iter().filter(|id| mine.is_none_or(|mine| !mine.contains(&id.0))) {
-                app.hub.leave_one(connection, id);
-            }
-            for id in mine.into_iter().flatten().map(|id| ConversationId(*id)) {
-                if connection.is_started() && !connection.is_in(id) {
+            // Where they take no part any more an event says so, which rooms never miss.
+            for &(id, is_shut) in joined.get(&connection.user_id.0).into_iter().flatten() {
+                if is_shut {
+                    app.hub.leave_one(connection, id);
+                } else if connection.is_started() && !connection.is_in(id) {
                     super::join(app, vec![Arc::clone(connection)], id, None);
                 }
             }
@@ -301,30 +300,41 @@ struct Sent {
     left_out: bool,
 }
 
-/// Sends what follows `from` until the connection can be attached to the room without a gap.
+/// Of more than `beyond` events those up to `to` are left out, and a `gap` says so. The user took part after `to`.
+#[derive(Clone, Copy)]
+struct Skip {
+    beyond: usize,
+    to: Seq,
+}
+
+impl Skip {
+    const NOTHING: Self = Self { beyond: usize::MAX, to: Seq(0) };
+}
+
+/// Sends what follows `from` until the connection can be attached to the room without a gap; or until its user was removed.
 async fn follow(
     app: &App,
     connection: &Arc<Connection>,
     mut room: Arc<Room>,
     mut from: Seq,
-    max: usize,
+    skip: Skip,
 ) -> Result<Sent, CloseCode> {
     let mut sent = Sent::default();
-    let mut tries = 0;
+    let (mut tries, mut is_out) = (0, false);
     loop {
         if let Some(code) = connection.closing() {
             return Err(code);
         }
-        match room.attach(connection, Some(from), app.clock.now()) {
+        match room.attach(connection, from, is_out, app.clock.now()) {
             Attach::Done { replayed } => return Ok(Sent { events: sent.events + replayed, ..sent }),
             Attach::Closed => {
                 let entered = app.hub.enter(&[room.id]).await.map_err(|error| unavailable(&error))?;
                 room = entered.into_iter().next().ok_or(CloseCode::TryAgainLater)?;
             }
-            Attach::Behind { head } if head.0 - from.0 > max as u64 => {
-                let gap = ServerFrame::Gap { conversation_id: room.id, from_seq: from.next(), to_seq: head };
+            Attach::Behind { head } if skip.to > from && head.0 - from.0 > skip.beyond as u64 => {
+                let gap = ServerFrame::Gap { conversation_id: room.id, from_seq: from.next(), to_seq: skip.to };
                 connection.push_backlog(encode(&gap)).await;
-                from = head;
+                (from, is_out) = (skip.to, false);
                 sent.left_out = true;
             }
             Attach::Behind { .. } => {
@@ -340,6 +350,7 @@ async fn follow(
                     let frame = render(event, &app.keys).ok_or(CloseCode::TryAgainLater)?;
                     connection.push_backlog(encode(&frame)).await;
                     from = event.seq;
+                    is_out = puts_out(event, connection.user_id).unwrap_or(is_out);
                     sent.events += 1;
                 }
                 if events.is_empty() {

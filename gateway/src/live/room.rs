@@ -54,6 +54,40 @@ struct Recent {
     frame: Utf8Bytes,
     /// What it says is not shown from then on.
     expires_at: Option<Timestamp>,
+    standing: Option<Standing>,
+}
+
+/// What an event says of who takes part from then on.
+#[derive(Clone, Copy)]
+enum Standing {
+    In(UserId),
+    Out(UserId),
+    AllOut,
+}
+
+impl Standing {
+    fn of(body: &EventBody) -> Option<Self> {
+        match body {
+            EventBody::ParticipantAdded { user_id, .. } => Some(Self::In(*user_id)),
+            EventBody::ParticipantRemoved { user_id } => Some(Self::Out(*user_id)),
+            EventBody::ConversationDeleted => Some(Self::AllOut),
+            _ => None,
+        }
+    }
+
+    /// Whether this user is out after it; `None`: it is about others.
+    fn puts_out(self, user: UserId) -> Option<bool> {
+        match self {
+            Self::In(who) => (who == user).then_some(false),
+            Self::Out(who) => (who == user).then_some(true),
+            Self::AllOut => Some(true),
+        }
+    }
+}
+
+/// Whether this user takes no part any more after the event; `None`: it changes nothing for them.
+pub fn puts_out(event: &Event, user: UserId) -> Option<bool> {
+    Standing::of(&event.body)?.puts_out(user)
 }
 
 struct Member {
@@ -171,14 +205,20 @@ impl Room {
         self.lock().begin_filling()
     }
 
-    /// Adds a connection that has everything up to `from` (`None`: from now on). `now`: what has disappeared by then is not shown to it.
-    pub fn attach(self: &Arc<Self>, connection: &Arc<Connection>, from: Option<Seq>, now: Timestamp) -> Attach {
+    /// Adds a connection that has everything up to `from`, by which its user took part or (`is_out`) not any more. One whose user was
+    /// removed by now gets the events up to now, and is not added. `now`: what has disappeared by then is not shown to it.
+    pub fn attach(
+        self: &Arc<Self>,
+        connection: &Arc<Connection>,
+        from: Seq,
+        mut is_out: bool,
+        now: Timestamp,
+    ) -> Attach {
         let mut state = self.lock();
         if state.closed {
             return Attach::Closed;
         }
         let head = state.next.map_or(Seq(0), |next| Seq(next.0 - 1));
-        let from = from.unwrap_or(head);
         if from < head {
             let covered = state.recent.front().is_some_and(|first| first.seq <= from.next());
             if !covered {
@@ -192,7 +232,12 @@ impl Room {
         for recent in state.recent.iter_mut().filter(|recent| recent.seq > from) {
             recent.hide_expired(now);
             connection.push(recent.frame.clone());
+            is_out = recent.standing.and_then(|standing| standing.puts_out(connection.user_id)).unwrap_or(is_out);
             replayed += 1;
+        }
+        if is_out {
+            connection.left(self.id, from.max(head));
+            return Attach::Done { replayed };
         }
         state.members.push(Member { connection: Arc::clone(connection), sent: from.max(head), watches: false });
         Attach::Done { replayed }
@@ -244,7 +289,13 @@ impl Room {
     /// True: the room is empty.
     pub fn detach(&self, connection: &Arc<Connection>) -> bool {
         let mut state = self.lock();
-        state.members.retain(|member| !Arc::ptr_eq(&member.connection, connection));
+        state.members.retain(|member| {
+            let leaves = Arc::ptr_eq(&member.connection, connection);
+            if leaves {
+                connection.left(self.id, member.sent);
+            }
+            !leaves
+        });
         state.members.is_empty()
     }
 
@@ -310,16 +361,17 @@ impl State {
                 member.sent = event.seq;
             }
         }
-        match &event.body {
-            EventBody::ParticipantRemoved { user_id } => self.dismiss(|user| user == *user_id, event.conversation_id),
-            EventBody::ConversationDeleted => self.dismiss(|_| true, event.conversation_id),
-            EventBody::MessageDeleted { message_id, .. } => self.forget_content(*message_id),
-            _ => {}
+        let standing = Standing::of(&event.body);
+        if let Some(standing) = standing {
+            self.dismiss(standing, event);
+        }
+        if let EventBody::MessageDeleted { message_id, .. } = &event.body {
+            self.forget_content(*message_id);
         }
         if self.recent.len() == RECENT_FRAMES {
             self.recent.pop_front();
         }
-        self.recent.push_back(Recent { seq: event.seq, frame, expires_at: event.body.expires_at() });
+        self.recent.push_back(Recent { seq: event.seq, frame, expires_at: event.body.expires_at(), standing });
         self.next = Some(event.seq.next());
         true
     }
@@ -333,14 +385,14 @@ impl State {
         }
     }
 
-    /// Members that see nothing after this.
-    fn dismiss(&mut self, gone: impl Fn(UserId) -> bool, id: ConversationId) {
+    /// Members that see nothing after this event.
+    fn dismiss(&mut self, standing: Standing, event: &Event) {
         self.members.retain(|member| {
-            let gone = gone(member.connection.user_id);
-            if gone {
-                member.connection.left(id);
+            let stays = standing.puts_out(member.connection.user_id) != Some(true);
+            if !stays {
+                member.connection.left(event.conversation_id, member.sent);
             }
-            !gone
+            stays
         });
     }
 }

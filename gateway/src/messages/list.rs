@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::prelude::Uuid;
+use sea_orm::{ColumnTrait, DbErr, QueryFilter, QueryOrder, QuerySelect};
 use sealpost_schema::entities::event;
 use sealpost_schema::{ConversationId, EventBody, Problem, ProblemKind, Seq, UserId};
 use serde::{Deserialize, Serialize};
@@ -69,15 +70,15 @@ pub async fn list_messages(
     check(&query)?;
     let user = principal.user_id.0;
     // Before the page: what is stored after this is found in the log.
-    let (floor, _) = app.reader().stored_floor(id).await.map_err(|error| ApiError::store(&error))?;
-    let rows = page(id, user, &query).all(&app.db).await.map_err(|error| ApiError::store(&error))?;
+    let stored = Stored::look(&app, id, &query).await?;
+    let rows = find(&app, id, user, &query, stored.head).await.map_err(|error| ApiError::store(&error))?;
     if rows.is_empty() {
         find_visible(&app, principal.user_id, id, "conversation").await?;
     }
     let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
     let mut messages: BTreeMap<Seq, Found> =
         rows.into_iter().map(|row| (Seq::from_db(row.seq), Found::from(row))).collect();
-    add_unstored(&app, principal.user_id, id, &query, floor, &mut messages).await?;
+    add_unstored(&app, principal.user_id, id, &query, stored.floor, &mut messages).await?;
     let mut rows: Vec<_> = if query.after.is_some() {
         messages.into_values().take(limit + 1).collect()
     } else {
@@ -100,16 +101,65 @@ fn check(query: &ListMessagesQuery) -> ApiResult<()> {
     Ok(())
 }
 
-fn page(id: ConversationId, user: sea_orm::prelude::Uuid, query: &ListMessagesQuery) -> sea_orm::Select<event::Entity> {
-    let rows =
-        event::Entity::of_for_user(id.0, user).filter(event::Column::Kind.eq("message_posted")).limit(query.limit + 1);
-    match (query.before, query.after) {
-        (_, Some(after)) => rows.filter(event::Column::Seq.gt(Seq(after).to_db())).order_by_asc(event::Column::Seq),
-        (Some(before), None) => {
-            rows.filter(event::Column::Seq.lt(Seq(before).to_db())).order_by_desc(event::Column::Seq)
+/// What the store has of the conversation, as far as the page is concerned.
+struct Stored {
+    /// Everything up to here.
+    floor: Seq,
+    /// Nothing after this that matters here.
+    head: Seq,
+}
+
+impl Stored {
+    /// Pages that lie before what is known to be stored, most of them, need no look.
+    async fn look(app: &App, id: ConversationId, query: &ListMessagesQuery) -> ApiResult<Self> {
+        if let (Some(before), Some(floor)) = (query.before, app.reader().known_floor(id))
+            && before <= floor.next().0
+        {
+            return Ok(Self { floor, head: floor });
         }
-        (None, None) => rows.order_by_desc(event::Column::Seq),
+        let (floor, head) = app.reader().stored_floor(id).await.map_err(|error| ApiError::store(&error))?;
+        Ok(Self { floor, head })
     }
+}
+
+/// One message more than the page has, if there are as many. Looks through a few times as many seqs first, which is enough where messages
+/// are not rare among the events: a query without both bounds would have Postgres, where its statistics mislead it, read and sort
+/// all that follows.
+async fn find(
+    app: &App,
+    id: ConversationId,
+    user: Uuid,
+    query: &ListMessagesQuery,
+    head: Seq,
+) -> Result<Vec<event::Model>, DbErr> {
+    let messages = || event::Entity::of_for_user(id.0, user).filter(event::Column::Kind.eq("message_posted"));
+    let seq = event::Column::Seq;
+    let wanted = query.limit + 1;
+    let mut width = 4 * wanted;
+    let mut found: Vec<event::Model> = Vec::new();
+    // Seqs between these two have not been looked at.
+    let mut after = query.after.unwrap_or(0);
+    let mut before = query.before.unwrap_or(u64::MAX).min(head.next().0);
+    while after + 1 < before {
+        let rows = messages().limit(wanted - found.len() as u64);
+        let rows = if query.after.is_some() {
+            let to = before.min(after + 1 + width);
+            let rows = rows.filter(seq.gt(Seq(after).to_db())).filter(seq.lt(Seq(to).to_db())).order_by_asc(seq);
+            after = to - 1;
+            rows
+        } else {
+            let from = after.max(before.saturating_sub(1 + width));
+            let rows = rows.filter(seq.gt(Seq(from).to_db())).filter(seq.lt(Seq(before).to_db())).order_by_desc(seq);
+            before = from + 1;
+            rows
+        };
+        found.extend(rows.all(&app.db).await?);
+        if found.len() as u64 >= wanted {
+            break;
+        }
+        width *= 8;
+    }
+    Ok(found)
 }
 
 /// Adds what the log has and the store has not: the reader sees its own writes at any ack level.

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::config::SearchConfig;
 use super::index::Indexer;
-use super::upkeep::rest;
+use super::pace::{Pace, Traffic};
 use crate::problem::is_connection_error;
 
 /// Durable name of the consumer, shared by all gateways.
@@ -54,8 +54,15 @@ struct Item {
     messages: Vec<Uuid>,
 }
 
-/// Runs until `stop`. Failures of the log and of the store are waited out.
-pub async fn follow(log: Arc<dyn EventLog>, indexer: Indexer, config: SearchConfig, stop: CancellationToken) {
+/// Runs until `stop`. Failures of the log and of the store are waited out. `traffic`: what passes through this process.
+pub async fn follow(
+    log: Arc<dyn EventLog>,
+    indexer: Indexer,
+    config: SearchConfig,
+    traffic: Arc<Traffic>,
+    stop: CancellationToken,
+) {
+    let mut pace = Pace::new(Some(traffic));
     let mut pause = Pause::default();
     let mut consumer = loop {
         let wanted = ConsumerConfig {
@@ -82,7 +89,7 @@ pub async fn follow(log: Arc<dyn EventLog>, indexer: Indexer, config: SearchConf
             Ok(batch) => {
                 pause.reset();
                 // What is not acked when it is told to stop comes again.
-                if stop.run_until_cancelled(process(&*consumer, &indexer, &config, batch)).await.is_none() {
+                if stop.run_until_cancelled(process(&*consumer, &indexer, &config, &mut pace, batch)).await.is_none() {
                     return;
                 }
             }
@@ -96,7 +103,13 @@ pub async fn follow(log: Arc<dyn EventLog>, indexer: Indexer, config: SearchConf
     }
 }
 
-async fn process(consumer: &dyn Consumer, indexer: &Indexer, config: &SearchConfig, batch: Vec<Delivery>) {
+async fn process(
+    consumer: &dyn Consumer,
+    indexer: &Indexer,
+    config: &SearchConfig,
+    pace: &mut Pace,
+    batch: Vec<Delivery>,
+) {
     let (mut waiting, mut done) = (Vec::new(), Vec::new());
     for delivery in batch {
         match item(delivery) {
@@ -114,7 +127,7 @@ async fn process(consumer: &dyn Consumer, indexer: &Indexer, config: &SearchConf
         let (ready, rest): (Vec<_>, Vec<_>) =
             waiting.into_iter().enumerate().partition(|(number, _)| stored.contains(number));
         waiting = rest.into_iter().map(|(_, item)| item).collect();
-        index(consumer, indexer, config, ready.into_iter().map(|(_, item)| item).collect()).await;
+        index(consumer, indexer, config, pace, ready.into_iter().map(|(_, item)| item).collect()).await;
     }
     for item in waiting {
         put_back(consumer, item.delivery, "its events are not stored").await;
@@ -168,7 +181,7 @@ async fn stored(db: &DatabaseConnection, items: &[Item]) -> Result<BTreeSet<usiz
 }
 
 /// Indexes what the records are about, in portions, and acks them.
-async fn index(consumer: &dyn Consumer, indexer: &Indexer, config: &SearchConfig, items: Vec<Item>) {
+async fn index(consumer: &dyn Consumer, indexer: &Indexer, config: &SearchConfig, pace: &mut Pace, items: Vec<Item>) {
     // Several records may be about one message, and need it once.
     let messages: BTreeSet<Uuid> = items.iter().flat_map(|item| &item.messages).copied().collect();
     let messages: Vec<Uuid> = messages.into_iter().collect();
@@ -181,7 +194,7 @@ async fn index(consumer: &dyn Consumer, indexer: &Indexer, config: &SearchConfig
             return;
         }
         metrics::counter!("sealpost_search_indexed_total").increment(portion.len() as u64);
-        tokio::time::sleep(rest(config, portion.len(), started.elapsed())).await;
+        tokio::time::sleep(pace.rest(config, portion.len(), started.elapsed())).await;
     }
     ack(consumer, items.into_iter().map(|item| item.delivery).collect()).await;
 }

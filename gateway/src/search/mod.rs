@@ -16,6 +16,7 @@ mod fold;
 mod follow;
 mod index;
 mod model;
+mod pace;
 mod rebuild;
 mod routes;
 mod scan;
@@ -28,6 +29,7 @@ mod words;
 pub use config::SearchConfig;
 pub use follow::{CONSUMER, follow};
 pub use index::{Indexed, Indexer};
+pub use pace::Traffic;
 pub use rebuild::{Progress, Rebuild, drop_index, rebuild};
 pub use upkeep::{purge, upkeep};
 

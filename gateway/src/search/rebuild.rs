@@ -13,10 +13,12 @@ use uuid::Uuid;
 
 use super::config::SearchConfig;
 use super::index::Indexer;
-use super::upkeep::rest;
+use super::pace::Pace;
 
 /// Conversations read at a time.
 const PAGE: u64 = 100;
+/// Seqs looked through at a time.
+const WINDOW: i64 = 4000;
 
 /// What to do.
 pub struct Rebuild {
@@ -74,20 +76,34 @@ async fn one(
     progress: &mut Progress,
     told: &mut impl FnMut(Progress),
 ) -> Result<(), DbErr> {
-    let mut after = 0;
-    loop {
+    let head: Option<Option<i64>> = messages(Some(conversation))
+        .select_only()
+        .column_as(event::Column::Seq.max(), "head")
+        .into_tuple()
+        .one(&indexer.db)
+        .await?;
+    let head = head.flatten().unwrap_or(0);
+    // What the servers are doing is not known here.
+    let (mut after, mut pace) = (0, Pace::new(None));
+    while after < head {
         let started = Instant::now();
+        // Within bounds, so that Postgres, whatever its statistics say, does not read all that follows for each batch.
+        let to = head.min(after + WINDOW);
         let page: Vec<(Uuid, i64)> = messages(Some(conversation))
             .select_only()
             .columns([event::Column::Id, event::Column::Seq])
             .filter(event::Column::Seq.gt(after))
+            .filter(event::Column::Seq.lte(to))
             .order_by_asc(event::Column::Seq)
             .limit(u64::try_from(config.batch).unwrap_or(1))
             .into_tuple()
             .all(&indexer.db)
             .await?;
-        let Some((_, last)) = page.last() else { return Ok(()) };
-        after = *last;
+        let is_full = page.len() == config.batch;
+        after = page.last().filter(|_| is_full).map_or(to, |(_, last)| *last);
+        if page.is_empty() {
+            continue;
+        }
         let ids: Vec<Uuid> = page.into_iter().map(|(id, _)| id).collect();
         let indexed = indexer.index(&ids).await?;
         progress.done += ids.len() as u64;
@@ -95,9 +111,10 @@ async fn one(
         progress.unreadable += indexed.unreadable as u64;
         told(*progress);
         if indexed.written > 0 {
-            tokio::time::sleep(rest(config, indexed.written, started.elapsed())).await;
+            tokio::time::sleep(pace.rest(config, indexed.written, started.elapsed())).await;
         }
     }
+    Ok(())
 }
 
 /// Of one conversation, or of all that are not deleted.

@@ -1,4 +1,4 @@
-//! What the index needs beside following: a rest between writes, the end of deleted conversations, and a word about how far it is behind.
+//! What the index needs beside following: the end of deleted conversations, and a word about how far it is behind.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::config::SearchConfig;
 use super::follow::CONSUMER;
+use super::pace::Pace;
 use crate::transaction::begin_on;
 
 /// How often it looks.
@@ -21,19 +22,9 @@ const EVERY: Duration = Duration::from_secs(5);
 /// Messages of one transaction.
 const PORTION: u64 = 200;
 
-/// How long the index lets others write after it wrote so many messages in this time. SQLite has one writer: a fifth of it is the index's,
-/// at most.
-pub fn rest(config: &SearchConfig, messages: usize, took: Duration) -> Duration {
-    if config.messages_per_second == 0 {
-        return Duration::ZERO;
-    }
-    let messages = u32::try_from(messages).unwrap_or(u32::MAX);
-    let paced = (Duration::from_secs(1) * messages / config.messages_per_second).saturating_sub(took);
-    paced.max(took * 4)
-}
-
 /// Runs until `stop`, also while search is off: what the index has of deleted conversations goes all the same.
 pub async fn upkeep(log: Arc<dyn EventLog>, db: DatabaseConnection, config: SearchConfig, stop: CancellationToken) {
+    let mut pace = Pace::new(None);
     while stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
         if config.enabled
             && let Ok(Some(state)) = log.consumer_state(CONSUMER).await
@@ -47,11 +38,8 @@ pub async fn upkeep(log: Arc<dyn EventLog>, db: DatabaseConnection, config: Sear
                 None => return,
                 Some(Ok(0)) => break,
                 Some(Ok(gone)) => {
-                    if stop
-                        .run_until_cancelled(tokio::time::sleep(rest(&config, gone, started.elapsed())))
-                        .await
-                        .is_none()
-                    {
+                    let rest = tokio::time::sleep(pace.rest(&config, gone, started.elapsed()));
+                    if stop.run_until_cancelled(rest).await.is_none() {
                         return;
                     }
                 }
@@ -107,19 +95,4 @@ pub async fn purge(db: &DatabaseConnection) -> Result<usize, DbErr> {
     }
     transaction.commit().await?;
     Ok(ids.len())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn it_rests_by_rate_and_by_the_time_that_it_wrote() {
-        let config = SearchConfig { messages_per_second: 100, ..SearchConfig::default() };
-        let millis = Duration::from_millis;
-        assert_eq!(rest(&config, 50, millis(10)), millis(490));
-        assert_eq!(rest(&config, 1, millis(10)), millis(40));
-        let free = SearchConfig { messages_per_second: 0, ..config };
-        assert_eq!(rest(&free, 50, millis(10)), Duration::ZERO);
-    }
 }

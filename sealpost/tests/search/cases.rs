@@ -162,8 +162,9 @@ async fn the_index_follows_the_log_and_waits_for_the_store(world: World) {
         .unwrap();
     let stop = CancellationToken::new();
     // Two gateways.
-    let followers: Vec<_> =
-        (0..2).map(|_| tokio::spawn(follow(Arc::new(log.clone()), world.indexer(), quick(), stop.clone()))).collect();
+    let followers: Vec<_> = (0..2)
+        .map(|_| tokio::spawn(follow(Arc::new(log.clone()), world.indexer(), quick(), Arc::default(), stop.clone())))
+        .collect();
     let left = async || {
         let state = log.consumer_state(CONSUMER).await.unwrap();
         state.map_or(u64::MAX, |state| state.pending + state.ack_pending)

@@ -154,6 +154,8 @@ pub async fn who_may_say_how_long_messages_stay(stack: &Stack) {
         }
     }
     set(&dan, &group, 60).await.ok(200);
+    // What is shown as head is what is stored.
+    stack.settle().await;
     let before = ann.get(&format!("/api/conversations/{group}")).await.ok(200)["conversation"]["head_seq"].clone();
     assert_eq!(set(&dan, &group, 60).await.ok(200)["head_seq"], before, "what is so already makes no event");
     set(&ann, &dm, 60).await.ok(200);

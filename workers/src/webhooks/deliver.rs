@@ -98,7 +98,7 @@ fn cut(webhook: &webhook::Model, events: Vec<EventRow>) -> Option<(Vec<EventRow>
     let mut wanted = Vec::new();
     for event in events {
         if webhook.wants(&event.kind) {
-            if wanted.len() as u64 == MAX_EVENTS {
+            if wanted.len() == MAX_EVENTS {
                 break;
             }
             next = event.seq + 1;

@@ -11,12 +11,10 @@ use sea_orm::{
 use sealpost_schema::Timestamp;
 use sealpost_schema::entities::{conversation, event, participant, user, webhook, webhook_cursor};
 
-use super::MAX_EVENTS;
-
 /// Rows of one look.
 pub(super) const PAGE: u64 = 64;
 /// Events read at a time, so that a filter that takes few gets on.
-const READ: u64 = 5 * MAX_EVENTS;
+const READ: i64 = 500;
 
 /// Which of the conversations.
 #[derive(Clone, Debug)]
@@ -260,9 +258,9 @@ pub(super) async fn events(
     let rows: Vec<EventRow> = event::Entity::of_for_user(conversation, reader)
         .select_only()
         .columns([E::Seq, E::Id, E::Kind, E::SenderId, E::CreatedAt, E::TargetId])
-        .filter(E::Seq.gte(from))
+        // What is further on is not consecutive.
+        .filter(E::Seq.between(from, from.saturating_add(READ - 1)))
         .order_by_asc(E::Seq)
-        .limit(READ)
         .into_model()
         .all(db)
         .await?;

@@ -24,4 +24,4 @@ pub use config::WebhookWorkerConfig;
 pub use worker::{Parts, run};
 
 /// Events of one request at most. Part of the protocol: `docs/webhooks.md`.
-pub const MAX_EVENTS: u64 = 100;
+pub const MAX_EVENTS: usize = 100;
