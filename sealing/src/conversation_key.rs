@@ -6,7 +6,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::VERSION_TEXT;
-use crate::envelope::{Envelope, MAX_PLAINTEXT_BYTES};
+use crate::envelope::{Envelope, MAX_PLAINTEXT_BYTES, token_bytes};
 use crate::error::{OpenError, SealError};
 use crate::fernet_key::{FernetKey, Secret, random_secret};
 use crate::header::{Binding, MESSAGE_HEADER_BYTES, message_header, starts_with};
@@ -91,14 +91,10 @@ impl ConversationKey {
         if plaintext.len() > MAX_PLAINTEXT_BYTES {
             return Err(SealError::TooLong { got: plaintext.len(), limit: MAX_PLAINTEXT_BYTES });
         }
-        let mut inner = Zeroizing::new(Vec::with_capacity(MESSAGE_HEADER_BYTES + plaintext.len()));
-        inner.extend_from_slice(&message_header(self.suite, self.generation, binding));
-        inner.extend_from_slice(plaintext);
-        let token = self.cipher.encrypt(&inner, now_unix_seconds);
-
-        let mut envelope = String::with_capacity(self.prefix.len() + token.len());
+        let header = message_header(self.suite, self.generation, binding);
+        let mut envelope = String::with_capacity(self.prefix.len() + token_bytes(plaintext.len()));
         envelope.push_str(&self.prefix);
-        envelope.push_str(&token);
+        self.cipher.encrypt_into(&mut envelope, [&header, plaintext], now_unix_seconds);
         Ok(envelope)
     }
 

@@ -13,7 +13,7 @@ pub const MAX_PLAINTEXT_BYTES: usize = 512 * 1024;
 pub const MAX_ENVELOPE_BYTES: usize = "1.fernet.4294967295.".len() + token_bytes(MAX_PLAINTEXT_BYTES);
 
 /// Length of the Fernet token of a body: version, date, IV, padded AES blocks and HMAC, in base64.
-const fn token_bytes(body_bytes: usize) -> usize {
+pub(crate) const fn token_bytes(body_bytes: usize) -> usize {
     let blocks = (MESSAGE_HEADER_BYTES + body_bytes) / 16 + 1;
     (1 + 8 + 16 + blocks * 16 + 32).div_ceil(3) * 4
 }

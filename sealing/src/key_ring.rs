@@ -73,12 +73,11 @@ impl KeyRing {
     /// The conversation key as text to store, under the newest master key. `now_unix_seconds` becomes the date of the
     /// token; no check depends on it. Panics if the operating system has no randomness.
     pub fn wrap(&self, key: &ConversationKey, now_unix_seconds: u64) -> String {
-        let mut inner = Zeroizing::new([0; KEY_HEADER_BYTES + KEY_BYTES]);
-        inner[..KEY_HEADER_BYTES].copy_from_slice(&key_header(key.suite(), key.generation(), key.conversation()));
-        inner[KEY_HEADER_BYTES..].copy_from_slice(key.secret().expose_secret());
+        let header = key_header(key.suite(), key.generation(), key.conversation());
+        let mut wrapped = format!("{VERSION_TEXT}.{}.", Suite::Fernet);
         // Never empty, see `parse`.
-        let token = self.keys[0].encrypt(inner.as_slice(), now_unix_seconds);
-        format!("{VERSION_TEXT}.{}.{token}", Suite::Fernet)
+        self.keys[0].encrypt_into(&mut wrapped, [&header, key.secret().expose_secret()], now_unix_seconds);
+        wrapped
     }
 
     /// The conversation key of a text that [`wrap`](Self::wrap) made for that conversation and generation under any key

@@ -2,7 +2,7 @@
 //! that two values are equal.
 
 use hkdf::Hkdf;
-use hmac::{Hmac, KeyInit as _, Mac as _};
+use ring::hmac;
 use secrecy::{ExposeSecret, SecretBox};
 use sha2::Sha256;
 
@@ -16,7 +16,7 @@ pub const KEYED_HASH_BYTES: usize = 16;
 ///
 /// HKDF-SHA256 of the conversation key's 32 bytes, without salt; the info is `sealpost keyed hash 1`, a zero byte, and the purpose. Take
 /// the key of generation 1: the hashes of a conversation have to stay comparable for its life.
-pub struct HashKey(SecretBox<[u8; 32]>);
+pub struct HashKey(Box<hmac::Key>);
 
 impl ConversationKey {
     /// The key that hashes values for this purpose, such as `reaction`.
@@ -27,19 +27,15 @@ impl ConversationKey {
             .expand_multi_info(&info, secrecy::ExposeSecretMut::expose_secret_mut(&mut derived));
         #[expect(clippy::expect_used, reason = "HKDF-SHA256 gives up to 8160 bytes")]
         expanded.expect("32 bytes can be derived");
-        HashKey(derived)
+        HashKey(Box::new(hmac::Key::new(hmac::HMAC_SHA256, derived.expose_secret())))
     }
 }
 
 impl HashKey {
     /// HMAC-SHA256 of the value, cut to its first 16 bytes.
     pub fn hash(&self, value: &[u8]) -> [u8; KEYED_HASH_BYTES] {
-        #[expect(clippy::expect_used, reason = "HMAC takes keys of every length")]
-        let mut mac = Hmac::<Sha256>::new_from_slice(self.0.expose_secret()).expect("a key of any length is good");
-        mac.update(value);
-        let full = mac.finalize().into_bytes();
         let mut cut = [0; KEYED_HASH_BYTES];
-        cut.copy_from_slice(&full[..KEYED_HASH_BYTES]);
+        cut.copy_from_slice(&hmac::sign(&self.0, value).as_ref()[..KEYED_HASH_BYTES]);
         cut
     }
 }

@@ -41,10 +41,10 @@
 //! # What stays in memory
 //!
 //! Conversation keys, master keys and opened plaintext live in heap memory that is overwritten with zeros when dropped,
-//! and no `Debug` prints them. The crates below do not go all the way, and this crate cannot make them:
-//! `fernet` 0.2.2 decodes a key through a buffer that it frees without wiping, returns the finished key by value (the
-//! stack slot that it passed through stays), and for each call puts the AES key schedule, the HMAC state and the last
-//! padded block on the stack, where later calls overwrite them. Keep core dumps and swap off where that matters.
+//! and no `Debug` prints them. The crates below do not go all the way, and this crate cannot make them: `ring` does not
+//! wipe the states of HMAC that it keeps for a key (with them one could forge, and not read), and for each call the
+//! ciphers leave a part of their work on the stack, where later calls overwrite it. Keep core dumps and swap off where
+//! that matters.
 
 mod conversation_key;
 mod envelope;

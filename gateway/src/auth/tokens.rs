@@ -3,9 +3,11 @@
 //! Only what this server signs is accepted: `EdDSA`, one of our own keys by `kid`, `typ` `at+jwt`, our issuer and audience, and
 //! an expiry. A token's header chooses nothing but which of our keys it is checked with.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jsonwebtoken::{Algorithm, Header, Validation, decode, decode_header, encode};
+use ring::digest::{SHA256, digest};
 use sealpost_schema::{Clock, SessionId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +22,8 @@ const TYPE: &str = "at+jwt";
 const LEEWAY_SECONDS: i64 = 5;
 /// Ours have about 400 bytes.
 const MAX_TOKEN_BYTES: usize = 2048;
+/// Tokens that were found good and are remembered: 1 MiB. A signature takes as long to check as all the rest of a small request.
+const MAX_REMEMBERED: usize = 8192;
 
 /// Why a token is not accepted; more than this nobody is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,6 +54,15 @@ pub struct Claims {
     pub expires_at: Timestamp,
 }
 
+/// Of a token whose signature, issuer and audience were found good: those do not change as long as the process lives.
+#[derive(Clone, Copy)]
+struct Checked {
+    sub: UserId,
+    sid: SessionId,
+    exp: i64,
+    nbf: Option<i64>,
+}
+
 /// The claims as they are signed. Moments are seconds since 1970.
 #[derive(Serialize, Deserialize)]
 struct SignedClaims {
@@ -76,6 +89,8 @@ struct Parts {
     keys: Vec<SigningKey>,
     refresh: RefreshKeys,
     clock: Clock,
+    /// By SHA-256 of the token.
+    checked: Mutex<HashMap<[u8; 32], Checked>>,
 }
 
 impl Tokens {
@@ -96,6 +111,7 @@ impl Tokens {
             refresh: RefreshKeys::new(&keys),
             keys,
             clock,
+            checked: Mutex::default(),
         }))
     }
 
@@ -128,14 +144,7 @@ impl Tokens {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(TokenError::Invalid);
         }
-        let header = decode_header(token).map_err(|_| TokenError::Invalid)?;
-        if header.alg != Algorithm::EdDSA || header.typ.as_deref() != Some(TYPE) || header.crit.is_some() {
-            return Err(TokenError::Invalid);
-        }
-        let kid = header.kid.ok_or(TokenError::Invalid)?;
-        let key = self.0.keys.iter().find(|key| key.kid == kid).ok_or(TokenError::Invalid)?;
-        let claims = decode::<SignedClaims>(token, &key.decoding, &self.0.validation);
-        let claims = claims.map_err(|_| TokenError::Invalid)?.claims;
+        let claims = self.check(token)?;
         let now = self.now_seconds();
         if claims.nbf.is_some_and(|nbf| nbf > now.saturating_add(LEEWAY_SECONDS)) {
             return Err(TokenError::Invalid);
@@ -148,6 +157,35 @@ impl Tokens {
             session_id: claims.sid,
             expires_at: Timestamp::from_millis(claims.exp.saturating_mul(1000)),
         })
+    }
+
+    /// All that does not depend on the time.
+    fn check(&self, token: &str) -> Result<Checked, TokenError> {
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
+        if let Some(checked) = self.checked().get(&hash) {
+            return Ok(*checked);
+        }
+        let header = decode_header(token).map_err(|_| TokenError::Invalid)?;
+        if header.alg != Algorithm::EdDSA || header.typ.as_deref() != Some(TYPE) || header.crit.is_some() {
+            return Err(TokenError::Invalid);
+        }
+        let kid = header.kid.ok_or(TokenError::Invalid)?;
+        let key = self.0.keys.iter().find(|key| key.kid == kid).ok_or(TokenError::Invalid)?;
+        let claims = decode::<SignedClaims>(token, &key.decoding, &self.0.validation);
+        let SignedClaims { sub, sid, exp, nbf, .. } = claims.map_err(|_| TokenError::Invalid)?.claims;
+        let checked = Checked { sub, sid, exp, nbf };
+        let mut known = self.checked();
+        if known.len() >= MAX_REMEMBERED {
+            // They last minutes, and half of them have ended by then.
+            known.clear();
+        }
+        known.insert(hash, checked);
+        Ok(checked)
+    }
+
+    fn checked(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], Checked>> {
+        self.0.checked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What others need to check our tokens, the signing one first.

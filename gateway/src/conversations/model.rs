@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use sea_orm::prelude::Uuid;
-use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, JoinType, Order, Query, SelectExpr, SelectStatement};
+use sea_orm::sea_query::{Alias, Asterisk, Expr, ExprTrait as _, JoinType, Order, Query, SelectExpr, SelectStatement};
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, DbErr, EntityTrait as _, FromQueryResult, IdenStatic as _, Iterable as _,
-    QueryFilter as _, QueryResult, QuerySelect as _,
+    ColumnTrait as _, ConnectionTrait, DbBackend, DbErr, EntityTrait as _, FromQueryResult, IdenStatic as _,
+    Iterable as _, QueryFilter as _, QueryResult, QuerySelect as _,
 };
 use sealpost_schema::entities::{conversation, event, mention, participant};
 use sealpost_schema::{
@@ -127,6 +127,9 @@ struct Row {
     mentioned: i64,
 }
 
+/// Conversations of one user that are looked at.
+const MOST: u64 = 10_000;
+
 /// What the columns of the last message begin with.
 const LAST: &str = "last_";
 
@@ -151,7 +154,41 @@ pub enum Wanted<'a> {
     These(&'a [ConversationId]),
 }
 
-fn select(user: UserId, wanted: Wanted<'_>, now: Timestamp) -> SelectStatement {
+/// How many of the outer query's messages its participant has not read.
+fn unread(messages: &SelectStatement, user: UserId, now: Timestamp) -> SelectStatement {
+    let read_seq = Expr::col((participant::Entity, participant::Column::ReadSeq));
+    let unread = messages
+        .clone()
+        .expr(Expr::val(1))
+        .and_where(Expr::col((event::Entity, event::Column::Seq)).gt(read_seq))
+        .and_where(Expr::col((event::Entity, event::Column::SenderId)).ne(user.0))
+        .and_where(Expr::col((event::Entity, event::Column::Sealed)).is_not_null())
+        .cond_where(event::Entity::not_expired(now))
+        .limit(MAX_UNREAD)
+        .to_owned();
+    Query::select().expr(Expr::cust("COUNT(*)")).from_subquery(unread, Alias::new("unread_messages")).to_owned()
+}
+
+/// How many messages of the outer query's conversation mention its participant, who has not read them.
+fn mentioned(user: UserId) -> SelectStatement {
+    use mention::Column as M;
+    let of = |column: M| Expr::col((mention::Entity, column));
+    let own = |column: participant::Column| Expr::col((participant::Entity, column));
+    let mentioned = Query::select()
+        .distinct()
+        .column((mention::Entity, M::MessageId))
+        .from(mention::Entity)
+        .and_where(of(M::ConversationId).equals((conversation::Entity, conversation::Column::Id)))
+        .and_where(of(M::UserId).is_in([user.0, Uuid::nil()]))
+        .and_where(of(M::SenderId).ne(user.0))
+        .and_where(of(M::Seq).gt(own(participant::Column::ReadSeq)))
+        .and_where(of(M::Seq).gte(own(participant::Column::VisibleFrom)))
+        .limit(MAX_UNREAD)
+        .to_owned();
+    Query::select().expr(Expr::cust("COUNT(*)")).from_subquery(mentioned, Alias::new("mentions_of_me")).to_owned()
+}
+
+fn select(user: UserId, wanted: Wanted<'_>, now: Timestamp, backend: DbBackend) -> SelectStatement {
     use conversation::Column as C;
     use participant::Column as P;
     let last = |column: event::Column| Expr::col((Alias::new("last"), column));
@@ -165,32 +202,6 @@ fn select(user: UserId, wanted: Wanted<'_>, now: Timestamp) -> SelectStatement {
     messages.and_where(Expr::col((event::Entity, event::Column::Kind)).eq("message_posted")).and_where(
         Expr::col((event::Entity, event::Column::Seq)).gte(Expr::col((participant::Entity, P::VisibleFrom))),
     );
-    let unread = messages
-        .clone()
-        .expr(Expr::val(1))
-        .and_where(Expr::col((event::Entity, event::Column::Seq)).gt(Expr::col((participant::Entity, P::ReadSeq))))
-        .and_where(Expr::col((event::Entity, event::Column::SenderId)).ne(user.0))
-        .and_where(Expr::col((event::Entity, event::Column::Sealed)).is_not_null())
-        .cond_where(event::Entity::not_expired(now))
-        .limit(MAX_UNREAD)
-        .to_owned();
-    let unread =
-        Query::select().expr(Expr::cust("COUNT(*)")).from_subquery(unread, Alias::new("unread_messages")).to_owned();
-    let mentioned = Query::select()
-        .distinct()
-        .column((mention::Entity, mention::Column::MessageId))
-        .from(mention::Entity)
-        .and_where(Expr::col((mention::Entity, mention::Column::ConversationId)).equals((conversation::Entity, C::Id)))
-        .and_where(Expr::col((mention::Entity, mention::Column::UserId)).is_in([user.0, Uuid::nil()]))
-        .and_where(Expr::col((mention::Entity, mention::Column::SenderId)).ne(user.0))
-        .and_where(Expr::col((mention::Entity, mention::Column::Seq)).gt(Expr::col((participant::Entity, P::ReadSeq))))
-        .and_where(
-            Expr::col((mention::Entity, mention::Column::Seq)).gte(Expr::col((participant::Entity, P::VisibleFrom))),
-        )
-        .limit(MAX_UNREAD)
-        .to_owned();
-    let mentioned =
-        Query::select().expr(Expr::cust("COUNT(*)")).from_subquery(mentioned, Alias::new("mentions_of_me")).to_owned();
     let mut select = Query::select();
     let columns = [
         C::Id,
@@ -215,35 +226,59 @@ fn select(user: UserId, wanted: Wanted<'_>, now: Timestamp) -> SelectStatement {
         .column((participant::Entity, P::Role))
         .columns([P::ReadSeq, P::MutedUntil, P::ArchivedAt, P::HiddenSeq].map(|column| (participant::Entity, column)))
         .expr_as(Expr::SubQuery(None, Box::new(newest(own_events()).into())), "head_seq")
-        .expr_as(Expr::SubQuery(None, Box::new(unread.into())), "unread")
-        .expr_as(Expr::SubQuery(None, Box::new(mentioned.into())), "mentioned")
+        .expr_as(Expr::SubQuery(None, Box::new(unread(&messages, user, now).into())), "unread")
+        .expr_as(Expr::SubQuery(None, Box::new(mentioned(user).into())), "mentioned")
         .exprs(event::Column::iter().map(|column| SelectExpr {
             expr: last(column),
             alias: Some(format!("{LAST}{}", column.as_str()).into()),
             window: None,
-        }))
-        .from(conversation::Entity)
-        .inner_join(
-            participant::Entity,
-            Expr::col((participant::Entity, P::ConversationId)).equals((conversation::Entity, C::Id)),
-        )
-        // One more query for the last messages costs as much again as all of this.
-        .join_as(
+        }));
+    let living = Expr::col((conversation::Entity, C::DeletedAt)).is_null();
+    let is_its_conversation = Expr::col((participant::Entity, P::ConversationId)).equals((conversation::Entity, C::Id));
+    let mut mine = Query::select().from(participant::Entity).cond_where(participant::sees(user.0)).to_owned();
+    let own_id = Expr::col((participant::Entity, P::ConversationId));
+    match wanted {
+        Wanted::All(_) => {}
+        Wanted::One(one) => drop(mine.and_where(own_id.eq(one.0))),
+        Wanted::These(these) => drop(mine.and_where(own_id.is_in(these.iter().map(|id| id.0)))),
+    }
+    mine.column((participant::Entity, Asterisk)).limit(MOST);
+    select.from_subquery(mine, participant::Entity);
+    // One more query for the last messages costs as much again as all of this.
+    if backend == DbBackend::Postgres {
+        // In this order, whatever Postgres has for statistics: of a table that it does not know it thinks that it has one row, and reads
+        // all conversations, or all events of each, instead of looking up a few. The limits keep it from changing the order.
+        let it = Query::select()
+            .column((conversation::Entity, Asterisk))
+            .from(conversation::Entity)
+            .and_where(is_its_conversation)
+            .limit(1)
+            .to_owned();
+        let newest = messages
+            .column((event::Entity, Asterisk))
+            .order_by((event::Entity, event::Column::Seq), Order::Desc)
+            .limit(1)
+            .to_owned();
+        select.join_lateral(JoinType::InnerJoin, it, conversation::Entity, Expr::val(true)).join_lateral(
+            JoinType::LeftJoin,
+            newest,
+            "last",
+            Expr::val(true),
+        );
+    } else {
+        select.inner_join(conversation::Entity, is_its_conversation).join_as(
             JoinType::LeftJoin,
             event::Entity,
             "last",
             last(event::Column::ConversationId)
                 .equals((conversation::Entity, C::Id))
                 .and(last(event::Column::Seq).eq(Expr::SubQuery(None, Box::new(newest(messages).into())))),
-        )
-        .cond_where(participant::sees(user.0))
-        .and_where(Expr::col((conversation::Entity, C::DeletedAt)).is_null());
-    let id = Expr::col((conversation::Entity, C::Id));
-    match wanted {
-        Wanted::All(limit) => select.limit(limit),
-        Wanted::One(one) => select.and_where(id.eq(one.0)),
-        Wanted::These(these) => select.and_where(id.is_in(these.iter().map(|id| id.0))),
-    };
+        );
+    }
+    select.and_where(living);
+    if let Wanted::All(limit) = wanted {
+        select.limit(limit);
+    }
     select
 }
 
@@ -251,7 +286,8 @@ fn select(user: UserId, wanted: Wanted<'_>, now: Timestamp) -> SelectStatement {
 /// those of [`messages::show`].
 pub async fn load(app: &App, user: UserId, wanted: Wanted<'_>) -> ApiResult<Vec<ConversationResponse>> {
     receipts::settle(app, user).await.map_err(|error| ApiError::store(&error))?;
-    let statement = app.db.get_database_backend().build(&select(user, wanted, app.clock.now()));
+    let statement =
+        app.db.get_database_backend().build(&select(user, wanted, app.clock.now(), app.db.get_database_backend()));
     let rows = app.db.query_all_raw(statement).await.map_err(|error| ApiError::store(&error))?;
     let read = |row: QueryResult| {
         Ok((Row::from_query_result(&row, "")?, event::Model::from_query_result_optional(&row, LAST)?))
