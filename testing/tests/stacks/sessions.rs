@@ -155,6 +155,30 @@ async fn beyond_the_limit_the_session_seen_longest_ago_gives_way_cluster() {
     beyond_the_limit_the_session_seen_longest_ago_gives_way(Form::Cluster).await;
 }
 
+#[tokio::test]
+async fn a_lowered_limit_of_sessions_counts_from_the_next_sign_in() {
+    let stack = Stack::start(Form::Embedded, Settings::default()).await;
+    let ann = User::sign_up(&stack, 0, "ann").await;
+    let mut last = ann.clone();
+    for _ in 0..5 {
+        last = ann.sign_in().await;
+    }
+    // All seen at different times, the first one longest ago.
+    stack.execute("UPDATE sessions SET last_seen_at = created_at - 60000").await.unwrap();
+    let serve = stack.process("serve-1");
+    assert!(serve.terminate().success());
+    serve.start_with(&[("SEALPOST__AUTH__MAX_SESSIONS_PER_USER", "2")]);
+    stack.ready().await;
+    let live = format!("SELECT count(*) FROM sessions WHERE ended_at IS NULL AND user_id = {}", stack.id(&ann.id));
+    assert_eq!(stack.count(&live).await, 6, "nobody is signed out by the restart");
+    let new = ann.sign_in().await;
+    assert_eq!(stack.count(&live).await, 2);
+    for user in [&last, &new] {
+        user.get("/api/auth/me").await.ok(200);
+    }
+    ann.get("/api/auth/me").await.is_problem(401, "unauthenticated");
+}
+
 /// Requests cost no write: what was used is written for all together, now and then, and at the end.
 async fn use_is_written_for_all_together(form: Form) {
     let stack = Stack::start(form, Settings::default().set("SEALPOST__AUTH__LAST_SEEN_SECONDS", 600)).await;
