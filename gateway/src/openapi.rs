@@ -200,3 +200,43 @@ pub fn asyncapi() -> Value {
         "x-close-codes": codes
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What extractors answer belongs to every operation that has them. `make fuzz-api` finds what is missing only if it comes to it.
+    #[test]
+    fn each_operation_names_the_answers_of_its_kind() {
+        let document = serde_json::to_value(openapi()).unwrap();
+        for (path, methods) in document["paths"].as_object().unwrap() {
+            for (method, operation) in methods.as_object().unwrap() {
+                let mut needed = vec!["429", "503"];
+                if path.contains('{') {
+                    needed.push("404");
+                }
+                let parameters = operation["parameters"].as_array();
+                if parameters.is_some_and(|all| all.iter().any(|parameter| parameter["in"] == "query")) {
+                    needed.push("422");
+                }
+                let body = &operation["requestBody"]["content"];
+                if body.is_object() {
+                    needed.extend(["413", "415", "422"]);
+                }
+                if body["application/json"].is_object() {
+                    needed.push("400");
+                }
+                if let Some(ways) = operation["security"].as_array() {
+                    needed.extend(["401", "403"]);
+                    assert_eq!(*ways, [json!({ "bearer": [] }), json!({ (COOKIE): [] })], "{method} {path}");
+                }
+                for status in needed {
+                    assert!(operation["responses"][status].is_object(), "{method} {path} does not name {status}");
+                }
+            }
+        }
+        let schemes = document["components"]["securitySchemes"].as_object().unwrap();
+        assert_eq!(schemes.keys().collect::<Vec<_>>(), ["bearer", COOKIE]);
+        assert_eq!((&schemes[COOKIE]["type"], &schemes[COOKIE]["in"]), (&json!("apiKey"), &json!("cookie")));
+    }
+}

@@ -16,6 +16,9 @@ pub struct Problem {
     /// Seconds to wait before the same is tried again; the header `Retry-After` says the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
+    /// Milliseconds to wait before the same frame is sent again; on WebSockets, where limits are counted finer than seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
 }
 
 macro_rules! catalogue {
@@ -147,6 +150,7 @@ impl Problem {
             detail: detail.into(),
             request_id: None,
             retry_after: None,
+            retry_after_ms: None,
         }
     }
 }

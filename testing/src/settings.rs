@@ -32,6 +32,9 @@ impl Default for Settings {
             // All users of the suites share one address.
             .set("SEALPOST__LIMITS__SIGN_INS_PER_MINUTE", 0)
             .set("SEALPOST__LIMITS__FREE_FAILURES", 1000)
+            // And each sends as fast as it can.
+            .set("SEALPOST__LIMITS__WRITES_PER_SECOND", 20_000)
+            .set("SEALPOST__LIMITS__SIGNALS_PER_SECOND", 20_000)
             // Two clusters at once have ten pools in one Postgres.
             .set("SEALPOST__DATABASE__MAX_CONNECTIONS", 8)
     }

@@ -14,8 +14,9 @@ use crate::transaction;
 
 /// Which sessions of a user.
 #[derive(Clone, Copy, Debug)]
-pub enum Which {
+pub enum Which<'a> {
     One(SessionId),
+    These(&'a [SessionId]),
     /// All, but this one if it is named.
     AllBut(Option<SessionId>),
 }
@@ -33,7 +34,7 @@ pub struct Ending<'a> {
 pub async fn mark(
     db: &impl ConnectionTrait,
     user: UserId,
-    which: Which,
+    which: Which<'_>,
     now: Timestamp,
     ending: Ending<'_>,
 ) -> Result<Vec<SessionId>, DbErr> {
@@ -43,6 +44,7 @@ pub async fn mark(
         .filter(session::Column::EndedAt.is_null());
     let wanted = match which {
         Which::One(id) => own.filter(session::Column::Id.eq(id.0)),
+        Which::These(ids) => own.filter(session::Column::Id.is_in(ids.iter().map(|id| id.0))),
         Which::AllBut(Some(id)) => own.filter(session::Column::Id.ne(id.0)),
         Which::AllBut(None) => own,
     };
@@ -51,7 +53,7 @@ pub async fn mark(
         let event = AuditEvent::SessionsEnded { count: ended.len() as u64, reason: ending.reason };
         let mut entry = AuditEntry::to(Some(user), event);
         entry.actor = ending.by;
-        if let Which::One(id) = which {
+        if let Which::One(id) | Which::These(&[id]) = which {
             entry = entry.session(id);
         }
         audit::record(db, now, ending.caller, entry).await?;
@@ -70,7 +72,7 @@ pub async fn announce(app: &App, sessions: &[SessionId]) {
 }
 
 /// Ends sessions of `user` everywhere. Returns how many were ended.
-pub async fn end(app: &App, user: UserId, which: Which, ending: Ending<'_>) -> ApiResult<usize> {
+pub async fn end(app: &App, user: UserId, which: Which<'_>, ending: Ending<'_>) -> ApiResult<usize> {
     let transaction = transaction::begin(app).await?;
     let ended = mark(&transaction, user, which, app.clock.now(), ending).await;
     let ended = ended.map_err(|error| ApiError::store(&error))?;

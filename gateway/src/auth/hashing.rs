@@ -29,15 +29,32 @@ pub fn hash(argon2: &Argon2, password: &[u8]) -> Result<String, HashError> {
     Ok(hash.to_string())
 }
 
-/// With the settings that are written in the hash, which may be older than the present ones.
-pub fn verify(hash: &str, password: &[u8]) -> Result<bool, HashError> {
+/// With the settings that are written in the hash, which may be older than the `present` ones. If those are weaker, a wrong password
+/// takes as much work all the same: else a faster answer would tell that there is an account, and an old one.
+pub fn verify(present: &Argon2, hash: &str, password: &[u8]) -> Result<bool, HashError> {
     let hash = PasswordHash::new(hash)?;
     let algorithm = Algorithm::try_from(hash.algorithm.as_str())?;
     let version = hash.version.map(Version::try_from).transpose()?.unwrap_or_default();
     let argon2 = Argon2::new(algorithm, version, Params::try_from(&hash)?);
     let (Some(salt), Some(expected)) = (&hash.salt, &hash.hash) else { return Err(HashError::EncodingInvalid) };
     // Comparing outputs takes the same time whatever they are.
-    Ok(compute(&argon2, password, salt)? == *expected)
+    let is_right = compute(&argon2, password, salt)? == *expected;
+    if !is_right && let Some(rest) = shortfall(argon2.params(), present.params()) {
+        pretend(&Argon2::new(Algorithm::Argon2id, Version::V0x13, rest), password)?;
+    }
+    Ok(is_right)
+}
+
+/// Blocks filled, which is what takes the time.
+fn work(params: &Params) -> u64 {
+    u64::from(params.m_cost()) * u64::from(params.t_cost())
+}
+
+/// Settings whose work is what `made` lacks of `present`. `None`: nothing that counts.
+fn shortfall(made: &Params, present: &Params) -> Option<Params> {
+    let missing = work(present).checked_sub(work(made))? / u64::from(present.t_cost());
+    // Refused if it is less than Argon2 can do, some microseconds.
+    Params::new(u32::try_from(missing).ok()?, present.t_cost(), present.p_cost(), None).ok()
 }
 
 /// Whether the hash was made with less memory or fewer passes than `argon2` uses, or by something else.
@@ -71,6 +88,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_wrong_password_is_as_much_work_with_an_older_hash() {
+        let params = |memory, passes| Params::new(memory, passes, 1, None).unwrap();
+        for (made, present) in [
+            (params(19_456, 2), params(20_480, 3)),
+            (params(19_456, 2), params(65_536, 2)),
+            (params(47_104, 1), params(19_456, 4)),
+            (params(19_456, 2), params(19_457, 2)),
+        ] {
+            let rest = shortfall(&made, &present).map_or(0, |rest| work(&rest));
+            let lacking = work(&present) - work(&made) - rest;
+            assert!(lacking < 64, "{made:?}, {present:?}: {lacking} blocks");
+        }
+        assert!(shortfall(&params(19_456, 2), &params(19_456, 2)).is_none());
+        assert!(
+            shortfall(&params(65_536, 3), &params(19_456, 2)).is_none(),
+            "nothing is taken back from a stronger one"
+        );
+    }
+
+    #[test]
     fn hashes_are_those_of_the_crate_in_both_directions() {
         let argon2 = Argon2::default();
         let ours = hash(&argon2, b"correct horse battery").unwrap();
@@ -78,8 +115,8 @@ mod tests {
         assert!(argon2.verify_password(b"correct horse battery", &parsed).is_ok());
         assert!(argon2.verify_password(b"correct horse batterx", &parsed).is_err());
         let theirs = argon2.hash_password(b"correct horse battery").unwrap().to_string();
-        assert!(verify(&theirs, b"correct horse battery").unwrap());
-        assert!(!verify(&theirs, b"correct horse batterx").unwrap());
+        assert!(verify(&argon2, &theirs, b"correct horse battery").unwrap());
+        assert!(!verify(&argon2, &theirs, b"correct horse batterx").unwrap());
     }
 
     #[test]
@@ -87,8 +124,8 @@ mod tests {
         let older = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8192, 3, 2, Some(24)).unwrap());
         let stored = hash(&older, b"correct horse battery").unwrap();
         assert!(stored.starts_with("$argon2id$v=19$m=8192,t=3,p=2$"), "{stored}");
-        assert!(verify(&stored, b"correct horse battery").unwrap());
-        assert!(!verify(&stored, b"").unwrap());
+        assert!(verify(&Argon2::default(), &stored, b"correct horse battery").unwrap());
+        assert!(!verify(&Argon2::default(), &stored, b"").unwrap());
     }
 
     #[test]
@@ -111,7 +148,7 @@ mod tests {
             "$2b$12$abcdefghijklmnopqrstuv",
             "$argon2id$v=19$m=1,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAA",
         ] {
-            assert!(verify(bad, b"x").is_err(), "{bad}");
+            assert!(verify(&Argon2::default(), bad, b"x").is_err(), "{bad}");
         }
     }
 }

@@ -108,7 +108,7 @@ impl Passwords {
         self.run(move |argon2| {
             let password = password.expose_secret().as_bytes();
             match hash {
-                Some(hash) => Ok(hashing::verify(&hash, password)?),
+                Some(hash) => Ok(hashing::verify(argon2, &hash, password)?),
                 None => Ok(hashing::pretend(argon2, password).map(|()| false)?),
             }
         })

@@ -90,6 +90,7 @@ async fn shut_dm(transaction: &DatabaseTransaction, me: UserId, other: UserId) -
     responses(
         (status = 204, description = "Not blocked any more"),
         (status = 401, body = Problem, content_type = "application/problem+json", description = "No valid token"),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "Not an id"),
         (status = 503, body = Problem, content_type = "application/problem+json", description = "The store is away"),
     )
 )]

@@ -8,8 +8,10 @@ use serde::Deserialize;
 pub struct LimitsConfig {
     /// Requests of one user that only read, in a second, on average.
     pub reads_per_second: u32,
-    /// Requests of one user that change something, in a second, on average.
+    /// Requests of one user that change something, in a second, on average. Frames on WebSockets that do the same count with them.
     pub writes_per_second: u32,
+    /// Frames of one user that change no message: watermarks, typing, presence, pings. In a second, on average.
+    pub signals_per_second: u32,
     /// Requests from one address that begin or renew a session, in a minute, on average.
     pub sign_ins_per_minute: u32,
     /// As many seconds' worth of requests may come at once; for sign-ins as many minutes' worth.
@@ -27,6 +29,7 @@ impl Default for LimitsConfig {
         Self {
             reads_per_second: 200,
             writes_per_second: 100,
+            signals_per_second: 200,
             sign_ins_per_minute: 120,
             burst: 5,
             max_counted: 100_000,
@@ -55,6 +58,7 @@ impl LimitsConfig {
         for (key, value) in [
             ("reads_per_second", self.reads_per_second),
             ("writes_per_second", self.writes_per_second),
+            ("signals_per_second", self.signals_per_second),
             ("sign_ins_per_minute", self.sign_ins_per_minute),
         ] {
             if value > 1_000_000 {

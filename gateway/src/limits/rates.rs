@@ -3,6 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use axum::http::Method;
@@ -16,12 +17,16 @@ use super::config::LimitsConfig;
 
 /// Newcomers beyond the bound share this many counters.
 const SHARED: u64 = 1024;
+/// Whether the bound is reached is asked at every so many checks: counting all counters costs more than one check.
+const CHECKS_A_COUNT: u32 = 64;
 
 /// What is counted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
     Read,
     Write,
+    /// Frames that change no message.
+    Signal,
     SignIn,
 }
 
@@ -35,6 +40,7 @@ impl Class {
         match self {
             Self::Read => "read",
             Self::Write => "write",
+            Self::Signal => "signal",
             Self::SignIn => "sign-in",
         }
     }
@@ -71,6 +77,8 @@ struct Rate {
     class: Class,
     quota: u32,
     window_seconds: u64,
+    checks: AtomicU32,
+    is_full: AtomicBool,
 }
 
 impl Rate {
@@ -84,13 +92,21 @@ impl Rate {
             MonotonicClock,
         );
         let window_seconds = (period * burst).as_secs();
-        Some(Self { limiter: limiter.with_middleware(), class, quota: quota.get(), window_seconds })
+        let (checks, is_full) = (AtomicU32::new(0), AtomicBool::new(false));
+        Some(Self { limiter: limiter.with_middleware(), class, quota: quota.get(), window_seconds, checks, is_full })
+    }
+
+    fn is_full(&self, max_counted: usize) -> bool {
+        if self.checks.fetch_add(1, Ordering::Relaxed).is_multiple_of(CHECKS_A_COUNT) {
+            self.is_full.store(self.limiter.len() >= max_counted, Ordering::Relaxed);
+        }
+        self.is_full.load(Ordering::Relaxed)
     }
 
     fn check(&self, key: Key, max_counted: usize) -> Result<Count, Refusal> {
         let count =
             |remaining| Count { class: self.class, quota: self.quota, window_seconds: self.window_seconds, remaining };
-        let key = if self.limiter.len() < max_counted { key } else { shared(key) };
+        let key = if self.is_full(max_counted) { shared(key) } else { key };
         match self.limiter.check_key(&key) {
             Ok(state) => Ok(count(state.remaining_burst_capacity())),
             Err(refused) => {
@@ -122,6 +138,7 @@ pub fn block(address: IpAddr) -> IpAddr {
 pub struct Limits {
     read: Option<Rate>,
     write: Option<Rate>,
+    signal: Option<Rate>,
     sign_in: Option<Rate>,
     max_counted: usize,
 }
@@ -133,6 +150,7 @@ impl Limits {
         Self {
             read: second(Class::Read, config.reads_per_second),
             write: second(Class::Write, config.writes_per_second),
+            signal: second(Class::Signal, config.signals_per_second),
             sign_in,
             max_counted: config.max_counted,
         }
@@ -141,6 +159,17 @@ impl Limits {
     /// Counts a request of a user. None: there is no limit.
     pub fn user(&self, user: UserId, method: &Method) -> Option<Result<Count, Refusal>> {
         self.check(Class::of(method), Key::User(user))
+    }
+
+    /// Counts a frame of a user. Nothing is allocated but for newcomers, and nobody waits longer than another check takes.
+    ///
+    /// # Errors
+    /// Too many: how long to wait.
+    pub fn frame(&self, user: UserId, class: Class) -> Result<(), Duration> {
+        match self.check(class, Key::User(user)) {
+            None | Some(Ok(_)) => Ok(()),
+            Some(Err(refusal)) => Err(refusal.retry_after),
+        }
     }
 
     /// Counts a request that begins or renews a session.
@@ -152,6 +181,7 @@ impl Limits {
         let rate = match class {
             Class::Read => &self.read,
             Class::Write => &self.write,
+            Class::Signal => &self.signal,
             Class::SignIn => &self.sign_in,
         };
         rate.as_ref().map(|rate| rate.check(key, self.max_counted))
@@ -159,7 +189,7 @@ impl Limits {
 
     /// Forgets those who have their whole quota again.
     pub fn forget_idle(&self) {
-        for rate in [&self.read, &self.write, &self.sign_in].into_iter().flatten() {
+        for rate in [&self.read, &self.write, &self.signal, &self.sign_in].into_iter().flatten() {
             rate.limiter.retain_recent();
             rate.limiter.shrink_to_fit();
         }
@@ -201,7 +231,24 @@ mod tests {
             // They share, so some are refused; nothing more is kept.
             let _ = limits.user(UserId::new(), &Method::GET);
         }
-        assert!(limits.read.as_ref().unwrap().limiter.len() <= 10 + 1024);
+        assert!(limits.read.as_ref().unwrap().limiter.len() <= 10 + 64 + 1024);
+    }
+
+    #[test]
+    fn frames_and_requests_that_write_share_a_quota() {
+        let config = LimitsConfig { writes_per_second: 2, signals_per_second: 1, burst: 3, ..LimitsConfig::default() };
+        let (limits, ann, bob) = (Limits::new(&config), UserId::new(), UserId::new());
+        for _ in 0..3 {
+            limits.user(ann, &Method::POST).unwrap().unwrap();
+            limits.frame(ann, Class::Write).unwrap();
+        }
+        let wait = limits.frame(ann, Class::Write).unwrap_err();
+        assert!(wait <= Duration::from_millis(500), "{wait:?}");
+        assert!(limits.user(ann, &Method::POST).unwrap().is_err());
+        for _ in 0..3 {
+            limits.frame(ann, Class::Signal).unwrap();
+        }
+        assert!(limits.frame(ann, Class::Signal).is_err() && limits.frame(bob, Class::Signal).is_ok());
     }
 
     #[test]

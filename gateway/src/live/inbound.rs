@@ -1,6 +1,7 @@
 //! What a client's frames do.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sealpost_lane::{Appended, LaneError, Progress, Waiter};
 use sealpost_schema::{
@@ -12,6 +13,7 @@ use super::Connection;
 use crate::auth::{Principal, Scope, authenticate};
 use crate::conversations::find_start;
 use crate::drafts;
+use crate::limits::Class;
 use crate::messages::{self, Current, Outgoing};
 use crate::presence;
 use crate::problem::{ApiError, ApiResult};
@@ -26,6 +28,44 @@ pub enum Next {
     /// It is not good.
     Refused(Problem),
     Resume(sealpost_schema::Cursor),
+}
+
+/// What a frame counts as. `None`: a connection has one such frame, and no more.
+pub fn class(frame: &ClientFrame) -> Option<Class> {
+    match frame {
+        ClientFrame::Resume { .. } => None,
+        ClientFrame::Message { .. }
+        | ClientFrame::MessageEdit { .. }
+        | ClientFrame::MessageDelete { .. }
+        | ClientFrame::Reaction { .. }
+        | ClientFrame::MessagePin { .. }
+        | ClientFrame::Draft { .. } => Some(Class::Write),
+        ClientFrame::Ping { .. }
+        | ClientFrame::Authenticate { .. }
+        | ClientFrame::MessageRead { .. }
+        | ClientFrame::MessageDelivered { .. }
+        | ClientFrame::Watch { .. }
+        | ClientFrame::TypingStart { .. }
+        | ClientFrame::TypingStop { .. }
+        | ClientFrame::PresenceUpdate { .. } => Some(Class::Signal),
+    }
+}
+
+/// The answer to a frame that came too soon.
+pub fn too_soon(frame: ClientFrame, wait: Duration) -> ServerFrame {
+    let (client_message_id, client_operation_id) = match frame {
+        ClientFrame::Message { client_message_id, .. } => (Some(client_message_id), None),
+        ClientFrame::MessageEdit { client_operation_id, .. }
+        | ClientFrame::MessageDelete { client_operation_id, .. }
+        | ClientFrame::Reaction { client_operation_id, .. }
+        | ClientFrame::MessagePin { client_operation_id, .. } => (None, client_operation_id),
+        _ => (None, None),
+    };
+    let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
+    let detail = format!("Too many frames of this kind. Send it again in {millis} ms.");
+    let mut problem = Problem::new(ProblemKind::TooManyRequests, detail);
+    problem.retry_after_ms = Some(millis);
+    ServerFrame::Error { problem, client_message_id, client_operation_id }
 }
 
 /// What a client calls what it asked for.

@@ -29,6 +29,8 @@ const PROTOCOL: &str = "sealpost.v1";
 const WRITE_BATCH: usize = 64;
 /// A write that takes longer has nobody at the other end.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
+/// A connection that sent too much is read again after this at the latest.
+const LONGEST_REST: Duration = Duration::from_secs(1);
 /// Bad frames in one connection before it is closed.
 const MAX_BAD_FRAMES: u32 = 20;
 
@@ -346,6 +348,16 @@ impl Session {
         };
         match inbound::parse(text.as_str(), self.app.config.max_frame_bytes) {
             Ok(frame) => {
+                let class = inbound::class(&frame);
+                if let Some(Err(wait)) = class.map(|class| self.app.limits.frame(self.connection.user_id, class)) {
+                    self.connection.send(&inbound::too_soon(frame, wait));
+                    // Not read till then: who does not heed the answer is slowed down by TCP.
+                    self.work = Some(Box::pin(async move {
+                        tokio::time::sleep(wait.min(LONGEST_REST)).await;
+                        Ok(Next::Go)
+                    }));
+                    return Ok(());
+                }
                 let (app, connection) = (self.app.clone(), Arc::clone(&self.connection));
                 self.work = Some(Box::pin(async move { Ok(inbound::handle(app, connection, frame).await) }));
                 Ok(())

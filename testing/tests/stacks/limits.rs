@@ -1,7 +1,7 @@
 //! How much one client can take.
 
-use sealpost_testing::{Api, Form, Settings, Stack, User, unique};
-use serde_json::json;
+use sealpost_testing::{Api, Form, Settings, Socket, Stack, User, eventually, message, unique};
+use serde_json::{Value, json};
 
 /// A Sealpost that believes what its clients write into `X-Forwarded-For`.
 fn behind_a_proxy() -> Settings {
@@ -89,4 +89,69 @@ async fn sign_ins_are_counted_by_address() {
     // An `Authorization` header does not make it another kind of request.
     let reply = one.request("POST", "/api/auth/refresh", Some("x"), &body).await;
     reply.is_problem(429, "too-many-requests");
+}
+
+/// Sends so many messages at once; how many were taken, and the errors of the others.
+async fn flood(socket: &mut Socket, conversation: &str, prefix: &str, count: usize) -> (usize, Vec<Value>) {
+    for number in 0..count {
+        socket.send(&message(conversation, &format!("{prefix}-{number}"), "again")).await;
+    }
+    let (mut taken, mut refused) = (0, Vec::new());
+    while taken + refused.len() < count {
+        let answers = |frame: &Value| matches!(frame["type"].as_str(), Some("message_ack" | "error"));
+        let answer = socket.wait_for("an answer to a message", answers).await;
+        if answer["type"] == "error" { refused.push(answer) } else { taken += 1 }
+    }
+    (taken, refused)
+}
+
+/// RELIABILITY.md 3.6, number 21, on an open socket.
+async fn attack_21_a_flood_of_frames_is_slowed_down(form: Form) {
+    let settings = Settings::default()
+        .set("SEALPOST__LIMITS__WRITES_PER_SECOND", 1)
+        .set("SEALPOST__LIMITS__SIGNALS_PER_SECOND", 1)
+        .set("SEALPOST__LIMITS__BURST", 15);
+    let stack = Stack::start(form, settings).await;
+    let (ann, bob) = (User::sign_up(&stack, 0, "ann").await, User::sign_up(&stack, 0, "bob").await);
+    let dm = ann.dm(&bob).await;
+    let (mut socket, mut other, mut to_bob) = (ann.socket().await, ann.socket().await, bob.socket().await);
+    let (taken, refused) = flood(&mut socket, &dm, "m", 24).await;
+    assert!(taken >= 14 && !refused.is_empty(), "{taken} were taken");
+    for error in &refused {
+        assert_eq!(error["problem"]["type"], sealpost_testing::problem("too-many-requests"), "{error}");
+        let wait = error["problem"]["retry_after_ms"].as_u64().unwrap();
+        assert!((1..=1000).contains(&wait) && error["client_message_id"].is_string(), "{error}");
+    }
+    // On another connection and over REST it is the same user.
+    let (_, refused_there) = flood(&mut other, &dm, "o", 8).await;
+    assert!(!refused_there.is_empty());
+    let over_rest = async || Some(ann.say(&dm, &unique("r"), "again").await).filter(|reply| reply.status == 429);
+    eventually("the limit over REST", over_rest).await.is_problem(429, "too-many-requests");
+    // Others are counted by themselves, and so is what changes no message.
+    to_bob.say(&dm, "b-1", "from Bob").await;
+    other.ping().await;
+    for _ in 0..30 {
+        other.send(&json!({ "type": "typing_start", "conversation_id": dm })).await;
+    }
+    let error = other.wait_for_type("error").await;
+    assert!(error["problem"]["retry_after_ms"].is_u64(), "{error}");
+    // What was refused is not there, and is taken later.
+    let name = refused[0]["client_message_id"].as_str().unwrap();
+    assert!(ann.history(&dm).await.iter().all(|message| message.client_message_id != name));
+    eventually("the refused message", async || {
+        let sent = ann.say(&dm, name, "again").await;
+        (sent.status != 429).then(|| sent.ok(201))
+    })
+    .await;
+    stack.settle().await;
+}
+
+#[tokio::test]
+async fn attack_21_a_flood_of_frames_is_slowed_down_embedded() {
+    attack_21_a_flood_of_frames_is_slowed_down(Form::Embedded).await;
+}
+
+#[tokio::test]
+async fn attack_21_a_flood_of_frames_is_slowed_down_cluster() {
+    attack_21_a_flood_of_frames_is_slowed_down(Form::Cluster).await;
 }

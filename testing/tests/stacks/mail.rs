@@ -1,19 +1,24 @@
 //! Mail and its links, against a real mail server. Each case has a stack of its own on each form, because it has settings of its own.
 
-use sealpost_testing::{Form, Mailbox, Running, Settings, Stack, User, eventually, unique};
+use sealpost_testing::{
+    Api, Certificate, Connect, Encryption, Form, Mailbox, Reply, Running, Settings, Stack, User, eventually, unique,
+};
 use serde_json::{Value, json};
 
 const PUBLIC: &str = "https://chat.example.org";
 
 async fn stack(form: Form, mailbox: &Mailbox) -> Running {
-    let settings = Settings::default()
+    Stack::start(form, settings(mailbox)).await
+}
+
+fn settings(mailbox: &Mailbox) -> Settings {
+    Settings::default()
         .set("SEALPOST__GATEWAY__PUBLIC_URL", PUBLIC)
         .set("SEALPOST__MAIL__TRANSPORT", "smtp")
         .set("SEALPOST__MAIL__SMTP_HOST", "127.0.0.1")
         .set("SEALPOST__MAIL__SMTP_PORT", mailbox.port)
         .set("SEALPOST__MAIL__SMTP_TLS", "none")
-        .set("SEALPOST__MAIL__FROM", "Chat <chat@example.org>");
-    Stack::start(form, settings).await
+        .set("SEALPOST__MAIL__FROM", "Chat <chat@example.org>")
 }
 
 /// Somebody whose address is proven, and the address. One mail has come there.
@@ -249,6 +254,10 @@ async fn a_proven_address_goes_before_a_claimed_one_and_links_end_with_a_change(
     let api = sealpost_testing::Api::new(&stack.url(0));
     let eve = api.post("/api/auth/signup", &squatter).await.ok(201);
     assert!(mailbox.mail(&address, 1).await.text.contains("#verify_email="), "signing up asks for proof");
+    // As a provider says it of somebody whose account it makes.
+    let claim =
+        format!("UPDATE users SET email = '{address}' WHERE id = {}", stack.id(eve["user"]["id"].as_str().unwrap()));
+    assert_eq!(stack.execute(&claim).await, Ok(1));
     let ann = User::sign_up(&stack, 0, "ann").await;
     ann.post("/api/auth/email", json!({ "email": address, "password": ann.password })).await.ok(202);
     let token = mailbox.token(&address, 2, "verify_email").await;
@@ -293,4 +302,249 @@ async fn without_a_mail_server_mails_are_private_files() {
     assert!(std::fs::read_to_string(&path).unwrap().contains(&stack.url(0)), "the link is to where it listens");
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(std::fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+/// The answer, and the password.
+async fn sign_up(api: &Api, email: &str) -> (Reply, String) {
+    let password = unique("pass word ");
+    let body = json!({ "username": unique("mal"), "password": password, "email": email });
+    (api.post("/api/auth/signup", &body).await, password)
+}
+
+/// RELIABILITY.md 3.6, number 20: everything that a stranger can do with a mail address is answered alike whether an account has it.
+async fn attack_20_no_answer_tells_whether_an_address_is_known(form: Form) {
+    let mailbox = Mailbox::start().await;
+    let stack = stack(form, &mailbox).await;
+    let (ann, known) = with_address(&stack, &mailbox, 0, "ann").await;
+    let api = Api::new(&stack.url(1));
+    let unknown = format!("{}@example.org", unique("nobody"));
+    let mut seen = Vec::new();
+    for address in [&known, &unknown] {
+        let (made, password) = sign_up(&api, &address.to_uppercase()).await;
+        let body = made.ok(201);
+        let token = body["access_token"].as_str().unwrap().to_owned();
+        let mut me = api.request("GET", "/api/auth/me", Some(&token), &Value::Null).await.ok(200);
+        assert_eq!((&me["email"], &me["email_verified"]), (&Value::Null, &json!(false)), "{me}");
+        let mut keys: Vec<_> = body.as_object().unwrap().keys().cloned().collect();
+        keys.sort();
+        for changing in ["id", "session_id", "username", "display_name", "created_at"] {
+            me.as_object_mut().unwrap().remove(changing);
+        }
+        // Neither does it sign in anybody but its owner, nor is anybody found by it.
+        let wrong = json!({ "username": address, "password": "not the password" });
+        let refused = api.post("/api/auth/signin", &wrong).await;
+        // Its own password does not either: the address is not proven to be this account's.
+        let own = json!({ "username": address, "password": password });
+        api.post("/api/auth/signin", &own).await.is_problem(401, "wrong-credentials");
+        let found = api.request("GET", &format!("/api/users/{address}"), Some(&token), &Value::Null).await;
+        let listed = api.request("GET", &format!("/api/users?query={address}"), Some(&token), &Value::Null).await;
+        let answers = ["magic-link", "password/forgot"].map(|path| (path, json!({ "email": address })));
+        let mut texts = vec![refused.text, found.text, listed.text];
+        for (path, body) in answers {
+            let reply = api.post(&format!("/api/auth/{path}"), &body).await;
+            texts.push(format!("{} {}", reply.status, reply.text));
+        }
+        seen.push((keys, me.to_string(), texts, password));
+    }
+    let (first, second) = (&seen[0], &seen[1]);
+    assert_eq!((&first.0, &first.1, &first.2), (&second.0, &second.1, &second.2));
+    // Only the owner hears of it, without a link, and nobody can be buried in such mails.
+    let eve = User::sign_up(&stack, 0, "eve").await;
+    for _ in 0..6 {
+        sign_up(&api, &known).await.0.ok(201);
+        eve.post("/api/auth/email", json!({ "email": known, "password": eve.password })).await.ok(202);
+    }
+    let told = || {
+        let mails = mailbox.mails_to(&known);
+        mails.into_iter().filter(|mail| mail.text.contains("You have an account already")).collect::<Vec<_>>()
+    };
+    eventually("the mails to the owner", async || (told().len() == 3).then_some(())).await;
+    stack.settle().await;
+    for mail in told() {
+        assert!(!mail.text.contains("/mail#") && mail.text.contains(&ann.username), "{mail:?}");
+    }
+    assert_eq!(mailbox.mails_to(&known).iter().filter(|mail| mail.text.contains("#verify_email=")).count(), 1);
+    assert_eq!(told().len(), 3);
+    // Whoever reads the mails of the other address proves it, and signs in with it from then on.
+    let token = mailbox.token(&unknown, 1, "verify_email").await;
+    api.post("/api/auth/email/verify", &json!({ "token": token })).await.ok(204);
+    let credentials = json!({ "username": unknown, "password": second.3 });
+    api.post("/api/auth/signin", &credentials).await.ok(200);
+}
+
+#[tokio::test]
+async fn attack_20_no_answer_tells_whether_an_address_is_known_embedded() {
+    attack_20_no_answer_tells_whether_an_address_is_known(Form::Embedded).await;
+}
+
+#[tokio::test]
+async fn attack_20_no_answer_tells_whether_an_address_is_known_cluster() {
+    attack_20_no_answer_tells_whether_an_address_is_known(Form::Cluster).await;
+}
+
+/// RELIABILITY.md 3.6, number 22: a link that is too old, or in the hands of another account.
+async fn attack_22_a_link_counts_for_its_time_and_its_account(form: Form) {
+    let mailbox = Mailbox::start().await;
+    let stack = stack(form, &mailbox).await;
+    let (ann, address) = with_address(&stack, &mailbox, 0, "ann").await;
+    let bob = User::sign_up(&stack, 1, "bob").await;
+    let wanted = format!("{}@example.net", ann.username);
+    for (path, body) in [
+        ("password/forgot", json!({ "email": address })),
+        ("magic-link", json!({ "email": address })),
+        ("email", json!({ "email": wanted, "password": ann.password })),
+    ] {
+        let reply = ann.post(&format!("/api/auth/{path}"), body).await;
+        reply.ok(202);
+    }
+    let mut of_ann = Vec::new();
+    for number in [2, 3] {
+        of_ann.push(mailbox.mail(&address, number).await);
+    }
+    let token = |purpose: &str| {
+        let mail = of_ann.iter().find(|mail| mail.text.contains(purpose)).unwrap();
+        mail.token(purpose)
+    };
+    let (reset, link) = (token("reset_password"), token("magic_link"));
+    let verify = mailbox.token(&wanted, 1, "verify_email").await;
+    let uses = [
+        ("password/reset", json!({ "token": reset, "new_password": "harbour quiet 99 lamp" })),
+        ("magic-link/signin", json!({ "token": link })),
+        ("email/verify", json!({ "token": verify })),
+    ];
+    // Too old.
+    let until = "SELECT count(*) FROM mail_tokens WHERE expires_at - 600000 <= ";
+    let now = sealpost_schema::Clock::default().now().millis();
+    assert_eq!(stack.count(&format!("{until}{now}")).await, 3, "none is good for longer than ten minutes");
+    let shift = async |by: i64| stack.execute(&format!("UPDATE mail_tokens SET expires_at = expires_at + {by}")).await;
+    assert_eq!(shift(-600_000).await, Ok(3));
+    for (path, body) in &uses {
+        bob.post(&format!("/api/auth/{path}"), body.clone()).await.is_problem(403, "link-refused");
+    }
+    assert_eq!(shift(600_000).await, Ok(3));
+    // Bob, signed in as himself, has got Ann's links: nothing of his changes, and what does is hers.
+    let [(_, _), (path, body), (verify_path, verify_body)] = &uses;
+    let signed_in = bob.post(&format!("/api/auth/{path}"), body.clone()).await.ok(200);
+    assert_eq!(signed_in["user"]["id"], ann.id);
+    bob.post(&format!("/api/auth/{verify_path}"), verify_body.clone()).await.ok(204);
+    assert_eq!(ann.get("/api/auth/me").await.ok(200)["email"], wanted);
+    assert_eq!(bob.get("/api/auth/me").await.ok(200)["email"], Value::Null);
+    // The address has changed since that link was sent.
+    let (path, body) = &uses[0];
+    bob.post(&format!("/api/auth/{path}"), body.clone()).await.is_problem(403, "link-refused");
+    assert_eq!(sign_in(&bob, &bob.password).await, 200);
+}
+
+#[tokio::test]
+async fn attack_22_a_link_counts_for_its_time_and_its_account_embedded() {
+    attack_22_a_link_counts_for_its_time_and_its_account(Form::Embedded).await;
+}
+
+#[tokio::test]
+async fn attack_22_a_link_counts_for_its_time_and_its_account_cluster() {
+    attack_22_a_link_counts_for_its_time_and_its_account(Form::Cluster).await;
+}
+
+/// RELIABILITY.md 3.6, number 8: a token out of a mail is good at its own route and nowhere else.
+#[tokio::test]
+async fn attack_8_a_token_of_a_mail_is_no_access_token() {
+    let mailbox = Mailbox::start().await;
+    let stack = stack(Form::Embedded, &mailbox).await;
+    let (ann, address) = with_address(&stack, &mailbox, 0, "ann").await;
+    for (number, path, purpose) in [(2, "magic-link", "magic_link"), (3, "password/forgot", "reset_password")] {
+        ann.api.post(&format!("/api/auth/{path}"), &json!({ "email": address })).await.ok(202);
+        let token = mailbox.token(&address, number, purpose).await;
+        let reply = ann.api.request("GET", "/api/auth/me", Some(&token), &Value::Null).await;
+        reply.is_problem(401, "unauthenticated");
+        ann.api.post("/api/auth/refresh", &json!({ "refresh_token": token })).await.is_problem(401, "refresh-refused");
+        let opened = Connect::to(&ann.api.base).header("authorization", &format!("Bearer {token}")).open().await;
+        assert_eq!(opened.err().unwrap().status, 401, "{purpose}");
+        let mut socket = Connect::to(&ann.api.base).open().await.unwrap();
+        socket.send(&json!({ "type": "authenticate", "token": token })).await;
+        assert_eq!(socket.wait_for_close().await, Some(4401), "{purpose}");
+    }
+}
+
+async fn mails_that_wait_at_a_stop_are_sent_after_it(form: Form) {
+    let mailbox = Mailbox::start().await;
+    let stack = stack(form, &mailbox).await;
+    let (ann, address) = with_address(&stack, &mailbox, 0, "ann").await;
+    mailbox.put_off(usize::MAX);
+    let first = if form == Form::Embedded { "serve-1" } else { "gateway-1" };
+    ann.api.post("/api/auth/magic-link", &json!({ "email": address })).await.ok(202);
+    let change = json!({ "password": ann.password, "new_password": "harbour quiet 99 lamp" });
+    ann.post("/api/auth/password", change).await.ok(204);
+    let put_off = async || stack.process(first).log_text().contains("a mail could not be sent yet").then_some(());
+    eventually("an attempt", put_off).await;
+    let kept = "SELECT count(*) FROM kept_mails";
+    assert_eq!(stack.count(kept).await, 0);
+    assert!(stack.process(first).terminate().success());
+    mailbox.put_off(0);
+    if form == Form::Embedded {
+        assert_eq!(stack.count(kept).await, 2);
+        stack.process(first).start();
+        stack.ready().await;
+    }
+    // In a cluster another gateway takes them up. The link of before the change of the password is made anew, and good.
+    let token = async || {
+        let mails = mailbox.mails_to(&address);
+        let notice = mails.iter().any(|mail| mail.text.contains("Your password was changed"));
+        mails.iter().find(|mail| notice && mail.text.contains("#magic_link=")).map(|mail| mail.token("magic_link"))
+    };
+    let token = eventually("both mails", token).await;
+    let there = ann.at(&stack, 1);
+    there.api.post("/api/auth/magic-link/signin", &json!({ "token": token })).await.ok(200);
+    assert_eq!(stack.count(kept).await, 0);
+    assert_eq!(mailbox.mails_to(&address).len(), 3, "each once");
+}
+
+#[tokio::test]
+async fn mails_that_wait_at_a_stop_are_sent_after_it_embedded() {
+    mails_that_wait_at_a_stop_are_sent_after_it(Form::Embedded).await;
+}
+
+#[tokio::test]
+async fn mails_that_wait_at_a_stop_are_sent_after_it_cluster() {
+    mails_that_wait_at_a_stop_are_sent_after_it(Form::Cluster).await;
+}
+
+fn by_tls(mailbox: &Mailbox, how: &str) -> Settings {
+    let settings = settings(mailbox).set("SEALPOST__MAIL__SMTP_HOST", "localhost");
+    settings.set("SEALPOST__MAIL__SMTP_TLS", how)
+}
+
+#[tokio::test]
+async fn mails_go_by_tls_to_a_server_of_ones_own_authority() {
+    for (encryption, how) in [(Encryption::Starttls, "starttls"), (Encryption::Tls, "tls")] {
+        let (certificate, folder) = (Certificate::new(), tempfile::tempdir().unwrap());
+        let mailbox = Mailbox::start_with(encryption, &certificate).await;
+        let authority = certificate.write(folder.path());
+        let settings = by_tls(&mailbox, how).set("SEALPOST__MAIL__SMTP_AUTHORITY", authority.display());
+        let stack = Stack::start(Form::Embedded, settings).await;
+        // The server takes nothing in the clear.
+        with_address(&stack, &mailbox, 0, "ann").await;
+    }
+}
+
+#[tokio::test]
+async fn without_tls_that_can_be_trusted_no_mail_is_sent() {
+    for (encryption, how) in [
+        (Encryption::None, "starttls"),
+        (Encryption::None, "tls"),
+        (Encryption::Starttls, "starttls"),
+        (Encryption::Tls, "tls"),
+    ] {
+        // The last two have a certificate that nobody vouches for.
+        let mailbox = Mailbox::start_with(encryption, &Certificate::new()).await;
+        let settings =
+            by_tls(&mailbox, how).set("SEALPOST__MAIL__ATTEMPTS", 1).set("SEALPOST__MAIL__TIMEOUT_SECONDS", 5);
+        let stack = Stack::start(Form::Embedded, settings).await;
+        let ann = User::sign_up(&stack, 0, "ann").await;
+        let wanted = json!({ "email": "ann@example.org", "password": ann.password });
+        ann.post("/api/auth/email", wanted).await.ok(202);
+        let serve = stack.process("serve-1");
+        let dropped = async || serve.log_text().contains("a mail could not be sent and is dropped").then_some(());
+        eventually("the end of the attempt", dropped).await;
+        assert!(mailbox.mails_to("ann@example.org").is_empty(), "{encryption:?}, {how}");
+    }
 }
