@@ -26,7 +26,7 @@ use tower_http::trace::TraceLayer;
 
 use crate::announcements::{self, Announcements};
 use crate::auth::{ApiTokens, AuthConfig, Passwords, Revocations, Seen, SigningKey, Tokens};
-use crate::auth::{upkeep, watch_revocations, write_seen};
+use crate::auth::{record_key_changes, upkeep, watch_revocations, write_seen};
 use crate::channels::{PublicFeeds, public_websocket};
 use crate::config::GatewayConfig;
 use crate::edge::{self, ClientAddress, Tls, TlsError};
@@ -144,6 +144,7 @@ impl Gateway {
             hard_stop.clone(),
         );
         let mailer = Mailer::start(mail, &config, clock.clone(), db.clone(), &tasks, hard_stop.clone())?;
+        let key_ids = signing_keys.iter().map(|key| key.id().to_owned()).collect();
         let app = App::new(AppParts {
             tokens: Tokens::new(&auth, signing_keys, clock.clone()),
             passwords: Passwords::new(&auth),
@@ -183,6 +184,7 @@ impl Gateway {
         app.tasks.spawn(hear_notices(app.clone(), hard_stop.clone()));
         app.tasks.spawn(watch_revocations(app.clone(), hard_stop.clone()));
         app.tasks.spawn(write_seen(app.clone(), hard_stop.clone()));
+        app.tasks.spawn(record_key_changes(app.clone(), key_ids, hard_stop.clone()));
         app.tasks.spawn(announcements::watch(app.clone(), hard_stop.clone()));
         app.tasks.spawn(upkeep(app.clone(), hard_stop.clone()));
         app.tasks.spawn(drop_expired_keys(app.clone(), hard_stop.clone()));

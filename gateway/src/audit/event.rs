@@ -109,6 +109,10 @@ pub enum AuditEvent {
         /// `failed` or `not_allowed`.
         reason: String,
     },
+    /// A gateway started with other keys of access tokens than the one before it. The first one signs.
+    SigningKeysChanged {
+        key_ids: Vec<String>,
+    },
     /// An old refresh token came again: somebody copied it. Its session ended.
     RefreshReused {},
 }

@@ -59,6 +59,11 @@ impl SigningKey {
         })
     }
 
+    /// Names it in tokens (`kid`), in `/.well-known/jwks.json` and in the audit log: 16 hex digits.
+    pub fn id(&self) -> &str {
+        &self.kid
+    }
+
     /// A new random key as text, for [`parse`](Self::parse). Panics if the operating system has no randomness.
     pub fn generate() -> SecretString {
         let mut seed = Zeroizing::new([0; SEED_BYTES]);

@@ -1,6 +1,6 @@
 //! Administering a server.
 
-use sealpost_testing::{Stack, User, eventually, unique};
+use sealpost_testing::{Form, Settings, Stack, User, eventually, unique};
 use serde_json::{Value, json};
 
 /// RELIABILITY.md 3.6, number 5, for a user who is disabled.
@@ -160,4 +160,53 @@ pub async fn what_was_recorded_cannot_be_changed(stack: &Stack) {
         assert!(refused.as_ref().is_err_and(|error| error.contains("append-only")), "{change}: {refused:?}");
     }
     assert_eq!(stack.count(&as_it_was).await, 1);
+}
+
+/// Key ids of all rows that tell of signing keys, newest first.
+async fn recorded_keys(root: &User) -> Vec<Value> {
+    let page = root.get("/api/admin/audit?action=signing_keys_changed").await.ok(200);
+    page["entries"].as_array().unwrap().iter().map(|entry| entry["details"]["key_ids"].clone()).collect()
+}
+
+/// A new key in front, and later the old one taken out: nobody is signed out by the first, and both are in the audit log.
+#[tokio::test]
+async fn a_change_of_signing_keys_is_recorded() {
+    let stack = Stack::start(Form::Embedded, Settings::default()).await;
+    let root = User::sign_up(&stack, 0, "root").await.promoted(&stack);
+    let key_ids = async || {
+        let keys = root.api.get("/.well-known/jwks.json").await.ok(200);
+        keys["keys"].as_array().unwrap().iter().map(|key| key["kid"].clone()).collect::<Vec<_>>()
+    };
+    let first = key_ids().await;
+    eventually("the first row", async || (recorded_keys(&root).await == [json!(first)]).then_some(())).await;
+    let serve = stack.process("serve-1");
+    let restart = async || {
+        assert!(serve.terminate().success());
+        serve.start();
+        stack.ready().await;
+    };
+    restart().await;
+    assert_eq!(recorded_keys(&root).await.len(), 1, "a start with the same keys adds nothing");
+    let file = stack.folder().join("data/keys.env");
+    let with_keys = |keys: &str| {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let line = text.lines().find(|line| line.starts_with("SIGNING_KEY=")).unwrap();
+        std::fs::write(&file, text.replace(line, &format!("SIGNING_KEY={keys}"))).unwrap();
+    };
+    let (old, made) = (stack.signing_key(), stack.run(&["keys", "generate"]));
+    let new = made.lines().find_map(|line| line.strip_prefix("SIGNING_KEY=")).unwrap();
+    with_keys(&format!("{new},{old}"));
+    restart().await;
+    let both = key_ids().await;
+    assert_eq!((both.len(), &both[1]), (2, &first[0]));
+    eventually("the row", async || (recorded_keys(&root).await == [json!(both), json!(first)]).then_some(())).await;
+    let later = root.sign_in().await;
+    with_keys(new);
+    restart().await;
+    root.get("/api/auth/me").await.is_problem(401, "unauthenticated");
+    let rows = [json!([both[0]]), json!(both), json!(first)];
+    eventually("the second row", async || (recorded_keys(&later).await == rows).then_some(())).await;
+    let page = later.get("/api/admin/audit?action=signing_keys_changed").await.ok(200);
+    let entry = &page["entries"][0];
+    assert_eq!((&entry["actor_id"], &entry["user_id"]), (&Value::Null, &Value::Null));
 }
