@@ -8,6 +8,7 @@ mod admin;
 mod announcements;
 pub mod audit;
 pub mod auth;
+mod authority;
 mod blocks;
 pub mod caller;
 mod channels;

@@ -17,6 +17,7 @@
 
 mod api;
 mod authenticator;
+mod certificate;
 mod database;
 mod files;
 mod history;
@@ -38,11 +39,12 @@ mod wait;
 
 pub use api::{Api, Reply, problem};
 pub use authenticator::Authenticator;
+pub use certificate::Certificate;
 pub use database::Database;
 pub use files::files_with;
 pub use history::{check_history, check_view};
 pub use load::{Load, Sent};
-pub use mailbox::{Mail, Mailbox};
+pub use mailbox::{Encryption, Mail, Mailbox};
 pub use port::free_port;
 pub use process::Process;
 pub use provider::{CLIENT, CLIENT_SECRET, Provider, Signature};

@@ -2,10 +2,22 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 
+use crate::certificate::Certificate;
 use crate::wait::eventually;
+
+/// How a [`Mailbox`] is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encryption {
+    None,
+    /// It takes no mail before `STARTTLS`.
+    Starttls,
+    /// From the first byte.
+    Tls,
+}
 
 /// A mail as it came.
 #[derive(Clone, Debug)]
@@ -31,7 +43,13 @@ struct State {
 }
 
 impl Mailbox {
+    /// Without TLS.
     pub async fn start() -> Self {
+        Self::start_with(Encryption::None, &Certificate::new()).await
+    }
+
+    pub async fn start_with(encryption: Encryption, certificate: &Certificate) -> Self {
+        let acceptor = certificate.acceptor();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let state = Arc::new(Mutex::new(State::default()));
@@ -40,7 +58,7 @@ impl Mailbox {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 // A client that goes in the middle has its reasons.
-                tokio::spawn(converse(stream, Arc::clone(&shared)));
+                tokio::spawn(serve(stream, encryption, acceptor.clone(), Arc::clone(&shared)));
             }
         });
         Self { port, state, task }
@@ -90,17 +108,47 @@ impl Drop for Mailbox {
     }
 }
 
-/// RFC 5321, as far as a server has to go that takes everything.
-async fn converse(stream: TcpStream, state: Arc<Mutex<State>>) -> Option<()> {
-    let (read, mut write) = stream.into_split();
+/// One connection, encrypted when it should be.
+async fn serve(
+    mut stream: TcpStream,
+    encryption: Encryption,
+    acceptor: TlsAcceptor,
+    state: Arc<Mutex<State>>,
+) -> Option<()> {
+    const HELLO: &[u8] = b"220 mailbox.test ESMTP\r\n";
+    if encryption == Encryption::Tls {
+        let mut stream = acceptor.accept(stream).await.ok()?;
+        stream.write_all(HELLO).await.ok()?;
+        return converse(&mut stream, false, &state).await.map(|_| ());
+    }
+    stream.write_all(HELLO).await.ok()?;
+    if converse(&mut stream, encryption == Encryption::Starttls, &state).await? {
+        let mut stream = acceptor.accept(stream).await.ok()?;
+        converse(&mut stream, false, &state).await?;
+    }
+    Some(())
+}
+
+/// RFC 5321, as far as a server has to go that takes everything. True: the client wants TLS now. If `wants_tls`, nothing goes without.
+async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    wants_tls: bool,
+    state: &Mutex<State>,
+) -> Option<bool> {
+    let (read, mut write) = tokio::io::split(stream);
     let mut lines = BufReader::new(read).lines();
-    write.write_all(b"220 mailbox.test ESMTP\r\n").await.ok()?;
     let (mut from, mut to) = (String::new(), Vec::new());
     while let Some(line) = lines.next_line().await.ok()? {
         let verb = line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
         let address = || line.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map_or("", |pair| pair.0);
         let answer = match verb.as_str() {
+            "EHLO" if wants_tls => "250-mailbox.test\r\n250 STARTTLS",
             "EHLO" => "250-mailbox.test\r\n250 8BITMIME",
+            "STARTTLS" if wants_tls => {
+                write.write_all(b"220 go on\r\n").await.ok()?;
+                return Some(true);
+            }
+            "MAIL" if wants_tls => "530 use STARTTLS first",
             "HELO" | "NOOP" => "250 OK",
             "MAIL" => {
                 (from, to) = (address().to_owned(), Vec::new());
@@ -125,17 +173,17 @@ async fn converse(stream: TcpStream, state: Arc<Mutex<State>>) -> Option<()> {
                     text.push_str(line.strip_prefix('.').unwrap_or(&line));
                     text.push('\n');
                 }
-                if take(&state, &from, &to, &text) { "250 OK" } else { "451 try again later" }
+                if take(state, &from, &to, &text) { "250 OK" } else { "451 try again later" }
             }
             "QUIT" => {
                 write.write_all(b"221 bye\r\n").await.ok()?;
-                return Some(());
+                return Some(false);
             }
             _ => "500 unknown",
         };
         write.write_all(format!("{answer}\r\n").as_bytes()).await.ok()?;
     }
-    Some(())
+    Some(false)
 }
 
 fn take(state: &Mutex<State>, from: &str, to: &[String], text: &str) -> bool {

@@ -12,9 +12,10 @@ use ring::signature::{
     RsaPublicKeyComponents,
 };
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
+use crate::certificate::Certificate;
 use crate::http::{Request, read_request};
 use crate::user::unique;
 
@@ -70,6 +71,7 @@ struct State {
     issuer: String,
     codes: HashMap<String, Grant>,
     es256: EcdsaKeyPair,
+    es256_kid: String,
     rs256: RsaKeyPair,
     ed25519: Ed25519KeyPair,
     other: Ed25519KeyPair,
@@ -81,16 +83,27 @@ struct State {
 }
 
 impl Provider {
+    /// Without TLS, as only a provider on the same machine may be.
     pub async fn start() -> Self {
+        Self::start_at("http://127.0.0.1", None).await
+    }
+
+    /// At `https://localhost`, with this certificate.
+    pub async fn start_tls(certificate: &Certificate) -> Self {
+        Self::start_at("https://localhost", Some(certificate)).await
+    }
+
+    async fn start_at(origin: &str, certificate: Option<&Certificate>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let issuer = format!("http://{}/realm", listener.local_addr().unwrap());
+        let issuer = format!("{origin}:{}/realm", listener.local_addr().unwrap().port());
+        let acceptor = certificate.map(Certificate::acceptor);
         let random = SystemRandom::new();
-        let es256 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
         let ed25519 = || Ed25519KeyPair::from_pkcs8(Ed25519KeyPair::generate_pkcs8(&random).unwrap().as_ref()).unwrap();
         let state = State {
             issuer: issuer.clone(),
             codes: HashMap::new(),
-            es256: EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, es256.as_ref(), &random).unwrap(),
+            es256: new_es256(),
+            es256_kid: "es256".to_owned(),
             rs256: RsaKeyPair::from_der(&STANDARD.decode(RSA_KEY).unwrap()).unwrap(),
             ed25519: ed25519(),
             other: ed25519(),
@@ -103,8 +116,14 @@ impl Provider {
         let task = tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
+                let (acceptor, state) = (acceptor.clone(), Arc::clone(&shared));
                 // A client that goes in the middle has its reasons.
-                tokio::spawn(converse(stream, Arc::clone(&shared)));
+                tokio::spawn(async move {
+                    match acceptor {
+                        Some(acceptor) => converse(acceptor.accept(stream).await.ok()?, state).await,
+                        None => converse(stream, state).await,
+                    }
+                });
             }
         });
         Self { issuer, state, task }
@@ -156,6 +175,13 @@ impl Provider {
         self.state().description = description;
     }
 
+    /// Takes another key for ES256, under another name; the one before is not published any more.
+    pub fn rotate(&self) {
+        let mut state = self.state();
+        state.es256 = new_es256();
+        state.es256_kid = unique("es256-");
+    }
+
     /// How often anything was asked.
     pub fn asked(&self) -> usize {
         self.state().asked
@@ -166,6 +192,12 @@ impl Drop for Provider {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+fn new_es256() -> EcdsaKeyPair {
+    let random = SystemRandom::new();
+    let key = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
+    EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, key.as_ref(), &random).unwrap()
 }
 
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
@@ -203,13 +235,14 @@ fn decoded(text: &str) -> String {
 }
 
 /// One request of HTTP/1.1, and its answer.
-async fn converse(mut stream: TcpStream, state: Arc<Mutex<State>>) -> Option<()> {
-    let (read, mut write) = stream.split();
+async fn converse(stream: impl AsyncRead + AsyncWrite, state: Arc<Mutex<State>>) -> Option<()> {
+    let (read, mut write) = tokio::io::split(stream);
     let Request { line, headers, body } = read_request(read).await?;
     let (status, answer) = lock(&state).answer(&line, &headers, &String::from_utf8(body).ok()?);
     let answer = answer.to_string();
     let head = format!("HTTP/1.1 {status} x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n", answer.len());
-    write.write_all(format!("{head}connection: close\r\n\r\n{answer}").as_bytes()).await.ok()
+    write.write_all(format!("{head}connection: close\r\n\r\n{answer}").as_bytes()).await.ok()?;
+    write.shutdown().await.ok()
 }
 
 impl State {
@@ -242,8 +275,8 @@ impl State {
         let (x, y) = self.es256.public_key().as_ref()[1..].split_at(32);
         let rsa = RsaPublicKeyComponents::<Vec<u8>>::from(self.rs256.public());
         vec![
-            json!({ "kty": "RSA", "use": "enc", "kid": "es256", "n": BASE64.encode(&rsa.n), "e": BASE64.encode(&rsa.e) }),
-            json!({ "kty": "EC", "use": "sig", "crv": "P-256", "kid": "es256", "x": BASE64.encode(x), "y": BASE64.encode(y) }),
+            json!({ "kty": "RSA", "use": "enc", "kid": self.es256_kid, "n": BASE64.encode(&rsa.n), "e": BASE64.encode(&rsa.e) }),
+            json!({ "kty": "EC", "use": "sig", "crv": "P-256", "kid": self.es256_kid, "x": BASE64.encode(x), "y": BASE64.encode(y) }),
             json!({ "kty": "RSA", "use": "sig", "alg": "RS256", "kid": "rs256", "n": BASE64.encode(&rsa.n), "e": BASE64.encode(&rsa.e) }),
             json!({ "kty": "OKP", "crv": "Ed25519", "kid": "eddsa", "x": BASE64.encode(self.ed25519.public_key()) }),
         ]
@@ -273,7 +306,7 @@ impl State {
 
     fn sign(&self, signature: Signature, claims: &Value) -> String {
         let (algorithm, kid) = match signature {
-            Signature::Es256 => ("ES256", "es256"),
+            Signature::Es256 => ("ES256", self.es256_kid.as_str()),
             Signature::Rs256 => ("RS256", "rs256"),
             Signature::EdDsa | Signature::Forged => ("EdDSA", "eddsa"),
             Signature::None => ("none", "eddsa"),

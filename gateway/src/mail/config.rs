@@ -39,6 +39,8 @@ pub struct MailConfig {
     pub smtp_host: String,
     pub smtp_port: u16,
     pub smtp_tls: SmtpTls,
+    /// PEM file of an authority of your own that the mail server's certificate may come from. Empty: only those that browsers trust.
+    pub smtp_authority: PathBuf,
     /// Empty: no sign-in at the mail server.
     pub smtp_user: String,
     pub smtp_password: SecretString,
@@ -61,6 +63,7 @@ impl Default for MailConfig {
             smtp_host: String::new(),
             smtp_port: 587,
             smtp_tls: SmtpTls::Starttls,
+            smtp_authority: PathBuf::new(),
             smtp_user: String::new(),
             smtp_password: SecretString::default(),
             timeout_seconds: 20,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use lettre::message::Mailbox;
 use lettre::message::header::ContentType;
 use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::transport::smtp::{self, PoolConfig};
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
 use secrecy::ExposeSecret as _;
@@ -14,6 +15,7 @@ use uuid::Uuid;
 
 use super::compose::Mail;
 use super::config::{MailConfig, MailTransport, SmtpTls};
+use crate::authority::{self, AuthorityError};
 
 /// Connections to the mail server that are kept.
 const POOL: u32 = 4;
@@ -26,6 +28,8 @@ pub enum MailError {
     Address(#[from] lettre::address::AddressError),
     #[error("the mail server: {0}")]
     Smtp(#[from] smtp::Error),
+    #[error("mail.smtp_authority: {0}")]
+    Authority(#[from] AuthorityError),
     #[error("the folder of mails: {0}")]
     Folder(#[from] io::Error),
 }
@@ -36,7 +40,7 @@ impl MailError {
         match self {
             Self::Smtp(error) => !error.is_permanent() && !error.is_client(),
             Self::Folder(_) => true,
-            Self::Message(_) | Self::Address(_) => false,
+            Self::Message(_) | Self::Address(_) | Self::Authority(_) => false,
         }
     }
 }
@@ -52,12 +56,14 @@ impl Transport {
             return Ok(Self::File(config.folder.clone()));
         }
         let host = config.smtp_host.as_str();
-        let builder = match config.smtp_tls {
-            SmtpTls::Starttls => AsyncSmtpTransport::<Tokio1Executor>::starttls_relay(host)?,
-            SmtpTls::Tls => AsyncSmtpTransport::<Tokio1Executor>::relay(host)?,
-            SmtpTls::None => AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(host),
+        let tls = match config.smtp_tls {
+            SmtpTls::Starttls => Tls::Required(tls(config)?),
+            SmtpTls::Tls => Tls::Wrapper(tls(config)?),
+            SmtpTls::None => Tls::None,
         };
-        let mut builder = builder
+        // «Dangerous» is what it begins with: no TLS.
+        let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(host)
+            .tls(tls)
             .port(config.smtp_port)
             .timeout(Some(Duration::from_secs(config.timeout_seconds)))
             .pool_config(PoolConfig::new().max_size(POOL));
@@ -90,6 +96,14 @@ impl Transport {
         }
         Ok(())
     }
+}
+
+fn tls(config: &MailConfig) -> Result<TlsParameters, MailError> {
+    let mut builder = TlsParameters::builder(config.smtp_host.clone());
+    for certificate in authority::read(&config.smtp_authority)? {
+        builder = builder.add_root_certificate(Certificate::from_der(certificate.to_vec())?);
+    }
+    Ok(builder.build()?)
 }
 
 /// Mails hold links that open accounts: only the owner of the process may read them.

@@ -1,6 +1,7 @@
 //! The section of sign-in providers.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -26,6 +27,8 @@ pub struct ProviderConfig {
     pub scopes: Vec<String>,
     /// Whether somebody without an account here gets one, where `auth.signup` is open.
     pub create_accounts: bool,
+    /// PEM file of an authority of your own that the provider's certificate may come from. Empty: those that browsers and this machine trust.
+    pub authority: PathBuf,
 }
 
 impl Default for ProviderConfig {
@@ -37,6 +40,7 @@ impl Default for ProviderConfig {
             client_secret: SecretString::default(),
             scopes: ["openid", "profile", "email"].map(str::to_owned).to_vec(),
             create_accounts: false,
+            authority: PathBuf::new(),
         }
     }
 }

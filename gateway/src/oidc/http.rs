@@ -10,6 +10,7 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::TokioExecutor;
+use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -50,10 +51,14 @@ fn whole(error: &Error) -> String {
 }
 
 impl HttpClient {
-    pub fn new() -> Result<Self, rustls::Error> {
+    /// Trusts these authorities as well.
+    pub fn new(authorities: Vec<CertificateDer<'static>>) -> Result<Self, rustls::Error> {
         let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         // An operator's own authority is known to the machine.
         let (_, _unreadable) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        for authority in authorities {
+            roots.add(authority)?;
+        }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
         let tls = tls.with_root_certificates(roots).with_no_client_auth();

@@ -5,25 +5,29 @@ use sealpost_schema::Clock;
 use super::config::{OidcConfig, ProviderConfig};
 use super::http::HttpClient;
 use super::provider::Provider;
+use crate::authority::{self, AuthorityError};
 use crate::problem::{ApiError, ApiResult};
 
 pub struct Providers(Vec<Provider>);
 
 #[derive(Debug, thiserror::Error)]
-#[error("the client for sign-in providers cannot be made: {0}")]
-pub struct ProvidersError(#[from] rustls::Error);
+pub enum ProvidersError {
+    #[error("the client for sign-in providers cannot be made: {0}")]
+    Tls(#[from] rustls::Error),
+    #[error("oidc.{name}.authority: {source}")]
+    Authority { name: String, source: AuthorityError },
+}
 
 impl Providers {
     /// `base_url`: how addresses of this server begin. Nobody is asked anything yet.
     pub fn new(config: &OidcConfig, base_url: &str, clock: &Clock) -> Result<Self, ProvidersError> {
-        if config.is_empty() {
-            return Ok(Self(Vec::new()));
-        }
-        let client = HttpClient::new()?;
         let one = |(name, provider): (&String, &ProviderConfig)| {
-            Provider::new(name, provider, base_url, client.clone(), clock.clone())
+            let authorities = authority::read(&provider.authority);
+            let authorities = authorities.map_err(|source| ProvidersError::Authority { name: name.clone(), source })?;
+            // Each has a client of its own: one's authority says nothing about another.
+            Ok(Provider::new(name, provider, base_url, HttpClient::new(authorities)?, clock.clone()))
         };
-        Ok(Self(config.iter().map(one).collect()))
+        config.iter().map(one).collect::<Result<_, _>>().map(Self)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Provider> {

@@ -1,19 +1,24 @@
 //! Mail and its links, against a real mail server. Each case has a stack of its own on each form, because it has settings of its own.
 
-use sealpost_testing::{Form, Mailbox, Running, Settings, Stack, User, eventually, unique};
+use sealpost_testing::{
+    Certificate, Encryption, Form, Mailbox, Running, Settings, Stack, User, eventually, unique,
+};
 use serde_json::{Value, json};
 
 const PUBLIC: &str = "https://chat.example.org";
 
 async fn stack(form: Form, mailbox: &Mailbox) -> Running {
-    let settings = Settings::default()
+    Stack::start(form, settings(mailbox)).await
+}
+
+fn settings(mailbox: &Mailbox) -> Settings {
+    Settings::default()
         .set("SEALPOST__GATEWAY__PUBLIC_URL", PUBLIC)
         .set("SEALPOST__MAIL__TRANSPORT", "smtp")
         .set("SEALPOST__MAIL__SMTP_HOST", "127.0.0.1")
         .set("SEALPOST__MAIL__SMTP_PORT", mailbox.port)
         .set("SEALPOST__MAIL__SMTP_TLS", "none")
-        .set("SEALPOST__MAIL__FROM", "Chat <chat@example.org>");
-    Stack::start(form, settings).await
+        .set("SEALPOST__MAIL__FROM", "Chat <chat@example.org>")
 }
 
 /// Somebody whose address is proven, and the address. One mail has come there.
@@ -293,4 +298,45 @@ async fn without_a_mail_server_mails_are_private_files() {
     assert!(std::fs::read_to_string(&path).unwrap().contains(&stack.url(0)), "the link is to where it listens");
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(std::fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+fn by_tls(mailbox: &Mailbox, how: &str) -> Settings {
+    let settings = settings(mailbox).set("SEALPOST__MAIL__SMTP_HOST", "localhost");
+    settings.set("SEALPOST__MAIL__SMTP_TLS", how)
+}
+
+#[tokio::test]
+async fn mails_go_by_tls_to_a_server_of_ones_own_authority() {
+    for (encryption, how) in [(Encryption::Starttls, "starttls"), (Encryption::Tls, "tls")] {
+        let (certificate, folder) = (Certificate::new(), tempfile::tempdir().unwrap());
+        let mailbox = Mailbox::start_with(encryption, &certificate).await;
+        let authority = certificate.write(folder.path());
+        let settings = by_tls(&mailbox, how).set("SEALPOST__MAIL__SMTP_AUTHORITY", authority.display());
+        let stack = Stack::start(Form::Embedded, settings).await;
+        // The server takes nothing in the clear.
+        with_address(&stack, &mailbox, 0, "ann").await;
+    }
+}
+
+#[tokio::test]
+async fn without_tls_that_can_be_trusted_no_mail_is_sent() {
+    for (encryption, how) in [
+        (Encryption::None, "starttls"),
+        (Encryption::None, "tls"),
+        (Encryption::Starttls, "starttls"),
+        (Encryption::Tls, "tls"),
+    ] {
+        // The last two have a certificate that nobody vouches for.
+        let mailbox = Mailbox::start_with(encryption, &Certificate::new()).await;
+        let settings =
+            by_tls(&mailbox, how).set("SEALPOST__MAIL__ATTEMPTS", 1).set("SEALPOST__MAIL__TIMEOUT_SECONDS", 5);
+        let stack = Stack::start(Form::Embedded, settings).await;
+        let ann = User::sign_up(&stack, 0, "ann").await;
+        let wanted = json!({ "email": "ann@example.org", "password": ann.password });
+        ann.post("/api/auth/email", wanted).await.ok(202);
+        let serve = stack.process("serve-1");
+        let dropped = async || serve.log_text().contains("a mail could not be sent and is dropped").then_some(());
+        eventually("the end of the attempt", dropped).await;
+        assert!(mailbox.mails_to("ann@example.org").is_empty(), "{encryption:?}, {how}");
+    }
 }

@@ -1,7 +1,8 @@
 //! Signing in with a provider, and what must not be one.
 
 use sealpost_testing::{
-    Api, CLIENT, CLIENT_SECRET, Form, Provider, Reply, Running, Settings, Signature, Stack, User, unique,
+    Api, CLIENT, CLIENT_SECRET, Certificate, Form, Provider, Reply, Running, Settings, Signature, Stack, User,
+    eventually, unique,
 };
 use serde_json::{Value, json};
 
@@ -332,4 +333,116 @@ async fn a_provider_that_is_away_or_lies_harms_nobody_else() {
         let reply = Api::new(&stack.url(0)).post("/api/auth/oidc/liar", &json!({})).await;
         assert_eq!(reply.status, 503, "{lie}: {reply}");
     }
+}
+
+/// A provider inside a company: TLS by its own authority, which only the one trusts that names it.
+#[tokio::test]
+async fn a_provider_of_ones_own_authority_is_asked_by_tls() {
+    let (certificate, folder) = (Certificate::new(), tempfile::tempdir().unwrap());
+    let (corp, stranger) = (Provider::start_tls(&certificate).await, Provider::start_tls(&Certificate::new()).await);
+    let authority = certificate.write(folder.path()).display().to_string();
+    let more = [("SEALPOST__OIDC__CORP__AUTHORITY", authority.as_str())];
+    let stack = stack(Form::Embedded, &[("corp", &corp), ("stranger", &stranger)], &more).await;
+    let ann = User::sign_up(&stack, 0, "ann").await;
+    let subject = unique("subject-");
+    link(&ann, "corp", &corp, &subject).await.ok(200);
+    let away = begin(&ann.api, "corp").await;
+    let answer = corp.let_in(&away.url, &subject);
+    assert_eq!(finish(&ann.api, "corp", &away, &answer).await.ok(200)["user"]["id"], ann.id);
+    let refused = ann.api.post("/api/auth/oidc/stranger", &json!({})).await;
+    refused.is_problem(503, "provider-unavailable");
+    assert!(stack.process("serve-1").log_text().contains("UnknownIssuer"), "and the log says why");
+    // What is no authority is said at the start.
+    let serve = stack.process("serve-1");
+    assert!(serve.terminate().success());
+    serve.start_with(&[("SEALPOST__OIDC__CORP__AUTHORITY", "/nowhere/authority.pem")]);
+    assert!(!serve.wait_for_end().success());
+    assert!(serve.log_text().contains("oidc.corp.authority: /nowhere/authority.pem cannot be read"));
+}
+
+#[tokio::test]
+async fn a_key_that_a_provider_changed_is_asked_for_and_not_by_everybody() {
+    let provider = Provider::start().await;
+    let stack = stack(Form::Embedded, &[("corp", &provider)], &[]).await;
+    let ann = User::sign_up(&stack, 0, "ann").await;
+    let subject = unique("subject-");
+    link(&ann, "corp", &provider, &subject).await.ok(200);
+    let sign_in = async || {
+        let away = begin(&ann.api, "corp").await;
+        let answer = provider.let_in(&away.url, &subject);
+        finish(&ann.api, "corp", &away, &answer).await
+    };
+    sign_in().await.ok(200);
+    provider.rotate();
+    // Not sooner than some seconds after it was asked before.
+    eventually("the new key", async || (sign_in().await.status == 200).then_some(())).await;
+    // Twenty tokens of a key that is not known yet: twenty codes, and its documents are fetched once at most.
+    provider.rotate();
+    let before = provider.asked();
+    let replies = futures_util::future::join_all((0..20).map(|_| sign_in())).await;
+    assert!(provider.asked() <= before + 20 + 2, "{} after {before}", provider.asked());
+    assert!(replies.iter().all(|reply| [200, 403].contains(&reply.status)));
+    eventually("the newest key", async || (sign_in().await.status == 200).then_some(())).await;
+}
+
+/// The way back, as a browser takes it: the address that the provider sends it to, the page there, its script, and the request that
+/// the script makes with what stands in the address.
+async fn the_page_of_the_way_back_finishes_a_sign_in(form: Form) {
+    let provider = Provider::start().await;
+    let stack = stack(form, &[("corp", &provider)], &[]).await;
+    let ann = User::sign_up(&stack, 0, "ann").await;
+    let subject = unique("subject-");
+    link(&ann, "corp", &provider, &subject).await.ok(200);
+    let body = json!({ "device": { "kind": "browser" } });
+    let away = away(&ann.api.with_header("sealpost-session", "cookie").post("/api/auth/oidc/corp", &body).await);
+    let asked = reqwest::Url::parse(&away.url).unwrap();
+    let redirect_uri = asked.query_pairs().find(|(name, _)| name == "redirect_uri").unwrap().1.into_owned();
+    let mut back = reqwest::Url::parse(&redirect_uri).unwrap();
+    let answer = provider.let_in(&away.url, &subject);
+    for name in ["state", "code"] {
+        back.query_pairs_mut().append_pair(name, answer[name].as_str().unwrap());
+    }
+    back.query_pairs_mut().append_pair("iss", &provider.issuer);
+    let browser = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    let here = stack.url(1);
+    let get = async |path: &str| {
+        let answer = browser.get(format!("{here}{path}")).header("cookie", &away.cookie).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{path}");
+        let header = |name: &str| answer.headers().get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
+        let headers = [header("content-type"), header("content-security-policy"), header("referrer-policy")];
+        (headers, answer.text().await.unwrap())
+    };
+    let ([kind, policy, referrer], page) = get(&format!("{}?{}", back.path(), back.query().unwrap())).await;
+    assert!(kind.starts_with("text/html") && policy.contains("script-src 'self';"), "{kind}, {policy}");
+    assert_eq!(referrer, "no-referrer", "the code goes nowhere else");
+    assert!(page.contains("<script src=\"/oidc.js\"></script>") && !page.contains(answer["code"].as_str().unwrap()));
+    let ([kind, ..], script) = get("/oidc.js").await;
+    assert!(kind.starts_with("text/javascript"), "{kind}");
+    // What it sends is what the route takes.
+    assert!(script.contains(r#"["state", "code", "error", "iss"]"#) && script.contains("/finish`"), "{script}");
+    let fields: serde_json::Map<_, _> =
+        back.query_pairs().map(|(name, value)| (name.into_owned(), json!(value))).collect();
+    let finish = browser.post(format!("{here}/api/auth{}/finish", back.path())).header("cookie", &away.cookie);
+    let finish = finish.header("sealpost-session", "cookie").header("origin", &here);
+    let finish = finish.header("content-type", "application/json").body(Value::Object(fields).to_string());
+    let finished = finish.send().await.unwrap();
+    let cookies: Vec<_> = finished.headers().get_all("set-cookie").iter().map(|set| set.to_str().unwrap()).collect();
+    let pair = |cookie: &&str| cookie.split(';').next().unwrap().to_owned();
+    let session = cookies.iter().map(pair).filter(|pair| !pair.ends_with('=')).collect::<Vec<_>>().join("; ");
+    assert!(session.contains("sealpost_access=") && session.contains("sealpost_refresh="), "{cookies:?}");
+    let me = browser.get(format!("{here}/api/auth/me")).header("cookie", &session).send().await.unwrap();
+    let me: Value = serde_json::from_str(&me.text().await.unwrap()).unwrap();
+    assert_eq!(me["id"], ann.id, "{me}");
+    let logs: String = stack.processes().map(sealpost_testing::Process::log_text).collect();
+    assert!(!logs.contains(answer["code"].as_str().unwrap()), "a code is in a log");
+}
+
+#[tokio::test]
+async fn the_page_of_the_way_back_finishes_a_sign_in_embedded() {
+    the_page_of_the_way_back_finishes_a_sign_in(Form::Embedded).await;
+}
+
+#[tokio::test]
+async fn the_page_of_the_way_back_finishes_a_sign_in_cluster() {
+    the_page_of_the_way_back_finishes_a_sign_in(Form::Cluster).await;
 }
