@@ -30,10 +30,6 @@ fn taken(username: &str) -> ApiError {
     )
 }
 
-fn email_refused() -> ApiError {
-    ApiError::invalid("This email cannot be used for a new account. Use another one, or leave it out.")
-}
-
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SignUpRequest {
@@ -46,7 +42,8 @@ pub struct SignUpRequest {
     /// 1 to 80 characters in one line; if it is left out, the user name.
     #[schema(example = "Ada Lovelace", min_length = 1, max_length = 80)]
     pub display_name: Option<String>,
-    /// Shown to nobody but you.
+    /// A mail goes there with a link that proves it; from then on it belongs to the account, can be signed in with, and is shown to nobody
+    /// but you. Whether an account has it already is told to its owner alone, by mail.
     #[schema(example = "ada@example.org", max_length = 254)]
     pub email: Option<String>,
     /// Needed where sign-up is by invitation; else it is not looked at.
@@ -79,17 +76,17 @@ pub async fn sign_up(
     Body(request): Body<SignUpRequest>,
 ) -> ApiResult<(StatusCode, Json<SignInResponse>)> {
     may_sign_up(&app, request.invitation.as_ref()).await?;
-    let mut user = check(&app, &request)?;
+    let (mut user, email) = check(&app, &request)?;
     let device = request.device.checked()?;
     // Those who are disabled keep their names; the unique index knows them.
     let known = user::Entity::by_username(&user.username).one(&app.db).await;
     if known.map_err(|error| ApiError::store(&error))?.is_some() {
         return Err(taken(&user.username));
     }
-    let own = [Some(user.username.clone()), user.email.clone()].into_iter().flatten().collect();
+    let own = [Some(user.username.clone()), email.clone()].into_iter().flatten().collect();
     user.password_hash = app.passwords.hash_new(request.password, own).await.map_err(PasswordError::into_api)?;
     let sign_in = SignIn { method: SignInMethod::Password, device, caller: &caller };
-    let (id, email) = (UserId(user.id), user.email.clone());
+    let id = UserId(user.id);
     let signed_in = insert(&app, user, request.invitation, sign_in).await?;
     if let Some(email) = email {
         app.mailer.post(Job::Verify { user: id, email });
@@ -108,13 +105,14 @@ async fn may_sign_up(app: &App, invitation: Option<&SecretString>) -> ApiResult<
     }
 }
 
-/// The new row, but for the hash.
-fn check(app: &App, request: &SignUpRequest) -> ApiResult<user::Model> {
+/// The new row, but for the hash, and the address that is to be proven: until then it is not in the row, so that nothing that the new
+/// account sees or can do depends on whether another one has it.
+fn check(app: &App, request: &SignUpRequest) -> ApiResult<(user::Model, Option<String>)> {
     let username = username::normalize(&request.username).ok_or_else(|| ApiError::invalid(username::RULE))?;
     let display_name = names::display_name(request.display_name.as_deref().unwrap_or(&username))?;
     let email = request.email.as_deref().map(check_email).transpose()?;
     let user = user::Model::new(UserId::new().0, &username, app.clock.now().millis());
-    Ok(user::Model { display_name, email, ..user })
+    Ok((user::Model { display_name, ..user }, email))
 }
 
 fn check_email(email: &str) -> ApiResult<String> {
@@ -144,10 +142,9 @@ async fn insert(
     Ok(SignInResponse::SignedIn(signed_in))
 }
 
-/// The unique indices have the last word.
+/// The unique index has the last word.
 fn insert_error(error: &DbErr, username: &str) -> ApiError {
     match error.sql_err() {
-        Some(SqlErr::UniqueConstraintViolation(index)) if index.contains("email") => email_refused(),
         Some(SqlErr::UniqueConstraintViolation(_)) => taken(username),
         _ => ApiError::store(error),
     }
@@ -158,21 +155,14 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_unique_indices_give_a_clear_answer() {
+    async fn the_unique_index_gives_a_clear_answer() {
         use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, Schema};
         let db = Database::connect(ConnectOptions::new("sqlite::memory:").max_connections(1).to_owned()).await.unwrap();
         let table = Schema::new(db.get_database_backend()).create_table_from_entity(user::Entity);
         db.execute(&table).await.unwrap();
-        let row = |username: &str, email: &str| user::Model {
-            email: Some(email.to_owned()),
-            ..user::Model::new(UserId::new().0, username, 0)
-        };
-        let insert =
-            async |row: user::Model| user::Entity::insert(row.into_active_model()).exec_without_returning(&db).await;
-        insert(row("ada", "ada@example.org")).await.unwrap();
-        let same_name = insert(row("ada", "other@example.org")).await.unwrap_err();
+        let row = || user::Model::new(UserId::new().0, "ada", 0).into_active_model();
+        user::Entity::insert(row()).exec_without_returning(&db).await.unwrap();
+        let same_name = user::Entity::insert(row()).exec_without_returning(&db).await.unwrap_err();
         assert_eq!(insert_error(&same_name, "ada").0.kind, ProblemKind::UsernameTaken);
-        let same_email = insert(row("bob", "ada@example.org")).await.unwrap_err();
-        assert_eq!(insert_error(&same_email, "bob").0.kind, ProblemKind::Invalid);
     }
 }

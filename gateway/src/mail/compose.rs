@@ -16,6 +16,7 @@ pub fn with_link(base: &str, to: &str, username: &str, purpose: Purpose, token: 
         Purpose::VerifyEmail => ("Confirm your address", "confirms that this address is yours"),
         Purpose::ResetPassword => ("A new password", "lets you choose a new password"),
         Purpose::MagicLink => ("Sign in", "signs you in"),
+        Purpose::AddressInUse => return address_in_use(base, to, username),
     };
     let text = format!(
         "Hello {username},\n\nthis link {what}:\n\n{base}/mail#{purpose}={token}\n\n\
@@ -23,6 +24,15 @@ pub fn with_link(base: &str, to: &str, username: &str, purpose: Purpose, token: 
         purpose = purpose.as_str(),
     );
     Mail { to: to.to_owned(), subject, text }
+}
+
+/// To the owner of an address that somebody gave for another account.
+fn address_in_use(base: &str, to: &str, username: &str) -> Mail {
+    let text = format!(
+        "Hello {username},\n\nsomebody wanted to use this address for another account at\n{base}. It is the address of your account \
+         already, so it was not\ngiven away. If that was you: sign in as {username}, or ask for a new password.\nIf not, do nothing.\n"
+    );
+    Mail { to: to.to_owned(), subject: "You have an account already", text }
 }
 
 pub fn password_changed(to: &str, username: &str) -> Mail {

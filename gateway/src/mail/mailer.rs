@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lettre::message::Mailbox;
-use sea_orm::{ColumnTrait as _, DatabaseConnection, DbErr, EntityTrait as _, QueryFilter as _, QuerySelect as _};
+use sea_orm::{
+    ColumnTrait as _, DatabaseConnection, DbErr, EntityTrait as _, QueryFilter as _, QuerySelect as _, Select,
+};
 use sealpost_schema::entities::mail_token::Purpose;
 use sealpost_schema::entities::user;
 use sealpost_schema::{Clock, UserId};
@@ -31,7 +33,7 @@ pub enum Job {
         email: String,
         purpose: Purpose,
     },
-    /// To an address that this user says is theirs.
+    /// To an address that this user says is theirs. If somebody else has proven that it is theirs, they are told and get no link.
     Verify {
         user: UserId,
         email: String,
@@ -100,6 +102,11 @@ async fn run(post: Arc<Post>, mut jobs: mpsc::Receiver<Job>, tasks: TaskTracker,
     }
 }
 
+/// Whoever has proven that this address is theirs.
+fn proven(email: &str) -> Select<user::Entity> {
+    user::Entity::by_email(email).filter(user::Column::EmailVerifiedAt.is_not_null())
+}
+
 impl Post {
     async fn work(&self, job: Job) {
         let outcome = match self.compose(job).await {
@@ -117,15 +124,15 @@ impl Post {
         let by_id = |id: UserId| user::Entity::active_by_id(id.0).one(&self.db);
         match job {
             Job::Link { email, purpose } => {
-                let proven = user::Entity::active()
-                    .filter(user::Column::Email.eq(&email))
-                    .filter(user::Column::EmailVerifiedAt.is_not_null());
-                let Some(user) = proven.one(&self.db).await? else { return Ok(None) };
+                let Some(user) = proven(&email).one(&self.db).await? else { return Ok(None) };
                 self.link(&user, &email, purpose).await
             }
             Job::Verify { user, email } => {
                 let Some(user) = by_id(user).await? else { return Ok(None) };
-                self.link(&user, &email, Purpose::VerifyEmail).await
+                match proven(&email).filter(user::Column::Id.ne(user.id)).one(&self.db).await? {
+                    Some(owner) => self.link(&owner, &email, Purpose::AddressInUse).await,
+                    None => self.link(&user, &email, Purpose::VerifyEmail).await,
+                }
             }
             Job::PasswordChanged { user } => {
                 let user = by_id(user).await?.filter(|user| user.email_verified_at.is_some());

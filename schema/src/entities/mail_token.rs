@@ -24,11 +24,14 @@ pub enum Relation {}
 impl ActiveModelBehavior for ActiveModel {}
 
 /// What a link does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Purpose {
     VerifyEmail,
     ResetPassword,
     MagicLink,
+    /// Nothing: the mail says that somebody else wanted the address, and its row only counts how often that was said.
+    AddressInUse,
 }
 
 impl Purpose {
@@ -38,6 +41,7 @@ impl Purpose {
             Self::VerifyEmail => "verify_email",
             Self::ResetPassword => "reset_password",
             Self::MagicLink => "magic_link",
+            Self::AddressInUse => "address_in_use",
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Mail and its links, against a real mail server. Each case has a stack of its own on each form, because it has settings of its own.
 
 use sealpost_testing::{
-    Certificate, Encryption, Form, Mailbox, Running, Settings, Stack, User, eventually, unique,
+    Api, Certificate, Encryption, Form, Mailbox, Reply, Running, Settings, Stack, User, eventually, unique,
 };
 use serde_json::{Value, json};
 
@@ -254,6 +254,10 @@ async fn a_proven_address_goes_before_a_claimed_one_and_links_end_with_a_change(
     let api = sealpost_testing::Api::new(&stack.url(0));
     let eve = api.post("/api/auth/signup", &squatter).await.ok(201);
     assert!(mailbox.mail(&address, 1).await.text.contains("#verify_email="), "signing up asks for proof");
+    // As a provider says it of somebody whose account it makes.
+    let claim =
+        format!("UPDATE users SET email = '{address}' WHERE id = {}", stack.id(eve["user"]["id"].as_str().unwrap()));
+    assert_eq!(stack.execute(&claim).await, Ok(1));
     let ann = User::sign_up(&stack, 0, "ann").await;
     ann.post("/api/auth/email", json!({ "email": address, "password": ann.password })).await.ok(202);
     let token = mailbox.token(&address, 2, "verify_email").await;
@@ -298,6 +302,84 @@ async fn without_a_mail_server_mails_are_private_files() {
     assert!(std::fs::read_to_string(&path).unwrap().contains(&stack.url(0)), "the link is to where it listens");
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(std::fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+/// The answer, and the password.
+async fn sign_up(api: &Api, email: &str) -> (Reply, String) {
+    let password = unique("pass word ");
+    let body = json!({ "username": unique("mal"), "password": password, "email": email });
+    (api.post("/api/auth/signup", &body).await, password)
+}
+
+/// RELIABILITY.md 3.6, number 20: everything that a stranger can do with a mail address is answered alike whether an account has it.
+async fn attack_20_no_answer_tells_whether_an_address_is_known(form: Form) {
+    let mailbox = Mailbox::start().await;
+    let stack = stack(form, &mailbox).await;
+    let (ann, known) = with_address(&stack, &mailbox, 0, "ann").await;
+    let api = Api::new(&stack.url(1));
+    let unknown = format!("{}@example.org", unique("nobody"));
+    let mut seen = Vec::new();
+    for address in [&known, &unknown] {
+        let (made, password) = sign_up(&api, &address.to_uppercase()).await;
+        let body = made.ok(201);
+        let token = body["access_token"].as_str().unwrap().to_owned();
+        let mut me = api.request("GET", "/api/auth/me", Some(&token), &Value::Null).await.ok(200);
+        assert_eq!((&me["email"], &me["email_verified"]), (&Value::Null, &json!(false)), "{me}");
+        let mut keys: Vec<_> = body.as_object().unwrap().keys().cloned().collect();
+        keys.sort();
+        for changing in ["id", "session_id", "username", "display_name", "created_at"] {
+            me.as_object_mut().unwrap().remove(changing);
+        }
+        // Neither does it sign in anybody but its owner, nor is anybody found by it.
+        let wrong = json!({ "username": address, "password": "not the password" });
+        let refused = api.post("/api/auth/signin", &wrong).await;
+        // Its own password does not either: the address is not proven to be this account's.
+        let own = json!({ "username": address, "password": password });
+        api.post("/api/auth/signin", &own).await.is_problem(401, "wrong-credentials");
+        let found = api.request("GET", &format!("/api/users/{address}"), Some(&token), &Value::Null).await;
+        let listed = api.request("GET", &format!("/api/users?query={address}"), Some(&token), &Value::Null).await;
+        let answers = ["magic-link", "password/forgot"].map(|path| (path, json!({ "email": address })));
+        let mut texts = vec![refused.text, found.text, listed.text];
+        for (path, body) in answers {
+            let reply = api.post(&format!("/api/auth/{path}"), &body).await;
+            texts.push(format!("{} {}", reply.status, reply.text));
+        }
+        seen.push((keys, me.to_string(), texts, password));
+    }
+    let (first, second) = (&seen[0], &seen[1]);
+    assert_eq!((&first.0, &first.1, &first.2), (&second.0, &second.1, &second.2));
+    // Only the owner hears of it, without a link, and nobody can be buried in such mails.
+    let eve = User::sign_up(&stack, 0, "eve").await;
+    for _ in 0..6 {
+        sign_up(&api, &known).await.0.ok(201);
+        eve.post("/api/auth/email", json!({ "email": known, "password": eve.password })).await.ok(202);
+    }
+    let told = || {
+        let mails = mailbox.mails_to(&known);
+        mails.into_iter().filter(|mail| mail.text.contains("You have an account already")).collect::<Vec<_>>()
+    };
+    eventually("the mails to the owner", async || (told().len() == 3).then_some(())).await;
+    stack.settle().await;
+    for mail in told() {
+        assert!(!mail.text.contains("/mail#") && mail.text.contains(&ann.username), "{mail:?}");
+    }
+    assert_eq!(mailbox.mails_to(&known).iter().filter(|mail| mail.text.contains("#verify_email=")).count(), 1);
+    assert_eq!(told().len(), 3);
+    // Whoever reads the mails of the other address proves it, and signs in with it from then on.
+    let token = mailbox.token(&unknown, 1, "verify_email").await;
+    api.post("/api/auth/email/verify", &json!({ "token": token })).await.ok(204);
+    let credentials = json!({ "username": unknown, "password": second.3 });
+    api.post("/api/auth/signin", &credentials).await.ok(200);
+}
+
+#[tokio::test]
+async fn attack_20_no_answer_tells_whether_an_address_is_known_embedded() {
+    attack_20_no_answer_tells_whether_an_address_is_known(Form::Embedded).await;
+}
+
+#[tokio::test]
+async fn attack_20_no_answer_tells_whether_an_address_is_known_cluster() {
+    attack_20_no_answer_tells_whether_an_address_is_known(Form::Cluster).await;
 }
 
 fn by_tls(mailbox: &Mailbox, how: &str) -> Settings {
