@@ -27,6 +27,7 @@ mod m20261121_000081_disappearing;
 mod m20261121_000082_retention;
 mod m20261121_000090_search;
 mod m20261121_000100_webhooks;
+mod m20261121_000110_kept_mails;
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, TransactionTrait};
@@ -61,6 +62,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000082_retention::Migration),
             Box::new(m20261121_000090_search::Migration),
             Box::new(m20261121_000100_webhooks::Migration),
+            Box::new(m20261121_000110_kept_mails::Migration),
         ]
     }
 }

@@ -8,9 +8,9 @@ use std::collections::BTreeSet;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, EntityTrait, Schema, Statement};
 use sealpost_schema::entities::{
     announcement, announcement_mark, api_token, audit, avatar, block, code_failure, conversation, conversation_key,
-    draft, event, identity, invitation, invite_link, mail_token, mention, oidc_sign_in, outbox, participant, passkey,
-    passkey_ceremony, reaction, recovery_code, retention_mark, scheduled_message, search_message, search_term, session,
-    thread, thread_follower, totp, user, waiting_sign_in, webhook, webhook_cursor, webhook_test,
+    draft, event, identity, invitation, invite_link, kept_mail, mail_token, mention, oidc_sign_in, outbox, participant,
+    passkey, passkey_ceremony, reaction, recovery_code, retention_mark, scheduled_message, search_message, search_term,
+    session, thread, thread_follower, totp, user, waiting_sign_in, webhook, webhook_cursor, webhook_test,
 };
 
 /// One line for each column.
@@ -58,6 +58,7 @@ async fn create_from_entities(db: &DatabaseConnection) {
     create(db, announcement_mark::Entity).await;
     create(db, avatar::Entity).await;
     create(db, block::Entity).await;
+    create(db, kept_mail::Entity).await;
     create(db, mail_token::Entity).await;
     create(db, totp::Entity).await;
     create(db, reaction::Entity).await;

@@ -10,12 +10,14 @@ use sea_orm::{
 use sealpost_schema::entities::mail_token::Purpose;
 use sealpost_schema::entities::user;
 use sealpost_schema::{Clock, UserId};
+use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::compose::{self, Mail};
 use super::config::MailConfig;
+use super::kept;
 use super::tokens::{self, NewToken};
 use super::transport::{MailError, Transport};
 use crate::config::GatewayConfig;
@@ -23,10 +25,14 @@ use crate::transaction;
 
 /// Mails on their way at once. One that waits for its next attempt counts, so a server that is away fills the queue and not the memory.
 const AT_ONCE: usize = 8;
+/// Mails that another gateway left when it stopped are looked for this often.
+const LOOK_EVERY: Duration = Duration::from_secs(20);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
-/// What to do. Who is meant is looked up by the task, so that asking takes the same time for everybody.
-#[derive(Clone, Debug)]
+/// What to do. Who is meant is looked up by the task, so that asking takes the same time for everybody. Kept over a stop as JSON: names and
+/// fields of what is there stay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Job {
     /// Whoever has proven to have this address, if anybody.
     Link {
@@ -61,7 +67,8 @@ struct Post {
 }
 
 impl Mailer {
-    /// Starts the task. It ends at `stop`; what has not been sent by then is lost.
+    /// Starts the task. It ends at `stop`; what has not been sent by then is kept in the store, for the next one that starts and for the
+    /// tasks of other gateways.
     ///
     /// # Errors
     /// The settings of mail are of no use.
@@ -77,7 +84,7 @@ impl Mailer {
         let (transport, from) = (Transport::new(&config)?, config.from.parse()?);
         let post = Arc::new(Post { transport, from, base: gateway.base_url(), config, clock, db });
         let of_jobs = tasks.clone();
-        tasks.spawn(stop.clone().run_until_cancelled_owned(async move { run(post, jobs, of_jobs, stop).await }));
+        tasks.spawn(run(post, jobs, of_jobs, stop));
         Ok(Self(sender))
     }
 
@@ -92,14 +99,38 @@ impl Mailer {
 
 async fn run(post: Arc<Post>, mut jobs: mpsc::Receiver<Job>, tasks: TaskTracker, stop: CancellationToken) {
     let places = Arc::new(Semaphore::new(AT_ONCE));
-    while let Some(job) = jobs.recv().await {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        let post = Arc::clone(&post);
-        tasks.spawn(stop.clone().run_until_cancelled_owned(async move {
-            let _place = place;
-            post.work(job).await;
-        }));
+    let mut looks = tokio::time::interval(LOOK_EVERY);
+    loop {
+        let some = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            job = jobs.recv() => match job {
+                Some(job) => vec![job],
+                None => return,
+            },
+            _ = looks.tick() => kept::take(&post.db, post.clock.now(), post.link_lifetime()).await,
+        };
+        for job in some {
+            let place = stop.run_until_cancelled(Arc::clone(&places).acquire_owned()).await;
+            let Some(Ok(place)) = place else {
+                kept::keep(&post.db, post.clock.now(), &[job]).await;
+                continue;
+            };
+            let (post, stop) = (Arc::clone(&post), stop.clone());
+            tasks.spawn(async move {
+                let _place = place;
+                if stop.run_until_cancelled(post.work(job.clone())).await.is_none() {
+                    kept::keep(&post.db, post.clock.now(), &[job]).await;
+                }
+            });
+        }
     }
+    jobs.close();
+    let mut left = Vec::new();
+    while let Some(job) = jobs.recv().await {
+        left.push(job);
+    }
+    kept::keep(&post.db, post.clock.now(), &left).await;
 }
 
 /// Whoever has proven that this address is theirs.
@@ -144,9 +175,13 @@ impl Post {
         }
     }
 
+    fn link_lifetime(&self) -> Duration {
+        Duration::from_secs(self.config.link_minutes * 60)
+    }
+
     async fn link(&self, user: &user::Model, email: &str, purpose: Purpose) -> Result<Option<Mail>, DbErr> {
         let now = self.clock.now();
-        let until = now.plus(Duration::from_secs(self.config.link_minutes * 60));
+        let until = now.plus(self.link_lifetime());
         let new = NewToken { user: UserId(user.id), purpose, email };
         let transaction = transaction::begin_on(&self.db).await?;
         // Links of one user are counted one after the other.

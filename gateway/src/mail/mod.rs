@@ -7,11 +7,13 @@
 //! - **A link begins with `gateway.public_url`** (else with the address that the server listens on), never with what a request says
 //!   about its host.
 //! - **Who asks for a mail learns nothing.** The answer is the same and comes before anybody was looked up: that, and sending, is done by
-//!   a task with a bounded queue and retries ([`Mailer`]). What waits in it is lost when the process ends; people ask again.
+//!   a task with a bounded queue and retries ([`Mailer`]). What waits in it when the process is told to stop is kept in the store for
+//!   the next one (`mails_that_wait_at_a_stop_are_sent_after_it`); a crash loses it, and people ask again.
 //! - **Only proven addresses** get links that open an account: a mistyped one would open it to a stranger.
 
 mod compose;
 mod config;
+mod kept;
 mod mailer;
 mod page;
 mod password;

@@ -17,6 +17,7 @@ pub mod event;
 pub mod identity;
 pub mod invitation;
 pub mod invite_link;
+pub mod kept_mail;
 pub mod mail_token;
 pub mod mention;
 pub mod oidc_sign_in;

@@ -382,6 +382,49 @@ async fn attack_20_no_answer_tells_whether_an_address_is_known_cluster() {
     attack_20_no_answer_tells_whether_an_address_is_known(Form::Cluster).await;
 }
 
+async fn mails_that_wait_at_a_stop_are_sent_after_it(form: Form) {
+    let mailbox = Mailbox::start().await;
+    let stack = stack(form, &mailbox).await;
+    let (ann, address) = with_address(&stack, &mailbox, 0, "ann").await;
+    mailbox.put_off(usize::MAX);
+    let first = if form == Form::Embedded { "serve-1" } else { "gateway-1" };
+    ann.api.post("/api/auth/magic-link", &json!({ "email": address })).await.ok(202);
+    let change = json!({ "password": ann.password, "new_password": "harbour quiet 99 lamp" });
+    ann.post("/api/auth/password", change).await.ok(204);
+    let put_off = async || stack.process(first).log_text().contains("a mail could not be sent yet").then_some(());
+    eventually("an attempt", put_off).await;
+    let kept = "SELECT count(*) FROM kept_mails";
+    assert_eq!(stack.count(kept).await, 0);
+    assert!(stack.process(first).terminate().success());
+    mailbox.put_off(0);
+    if form == Form::Embedded {
+        assert_eq!(stack.count(kept).await, 2);
+        stack.process(first).start();
+        stack.ready().await;
+    }
+    // In a cluster another gateway takes them up. The link of before the change of the password is made anew, and good.
+    let token = async || {
+        let mails = mailbox.mails_to(&address);
+        let notice = mails.iter().any(|mail| mail.text.contains("Your password was changed"));
+        mails.iter().find(|mail| notice && mail.text.contains("#magic_link=")).map(|mail| mail.token("magic_link"))
+    };
+    let token = eventually("both mails", token).await;
+    let there = ann.at(&stack, 1);
+    there.api.post("/api/auth/magic-link/signin", &json!({ "token": token })).await.ok(200);
+    assert_eq!(stack.count(kept).await, 0);
+    assert_eq!(mailbox.mails_to(&address).len(), 3, "each once");
+}
+
+#[tokio::test]
+async fn mails_that_wait_at_a_stop_are_sent_after_it_embedded() {
+    mails_that_wait_at_a_stop_are_sent_after_it(Form::Embedded).await;
+}
+
+#[tokio::test]
+async fn mails_that_wait_at_a_stop_are_sent_after_it_cluster() {
+    mails_that_wait_at_a_stop_are_sent_after_it(Form::Cluster).await;
+}
+
 fn by_tls(mailbox: &Mailbox, how: &str) -> Settings {
     let settings = settings(mailbox).set("SEALPOST__MAIL__SMTP_HOST", "localhost");
     settings.set("SEALPOST__MAIL__SMTP_TLS", how)
