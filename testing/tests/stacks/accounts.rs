@@ -51,6 +51,53 @@ pub async fn attack_20_nothing_tells_whether_an_account_is_there(stack: &Stack) 
     assert!(texts.iter().all(|text| *text == texts[0]), "{texts:?}");
 }
 
+pub async fn people_are_found_by_the_beginning_of_their_names(stack: &Stack) {
+    let start = unique("p");
+    let mut names = Vec::new();
+    for end in ["-a", "-b", "_c", "-d"] {
+        let name = format!("{start}{end}");
+        let body = json!({ "username": name, "password": unique("pass word "), "display_name": format!("Find Me {start}{end}") });
+        sealpost_testing::Api::new(&stack.url(0)).post("/api/auth/signup", &body).await.ok(201);
+        names.push(name);
+    }
+    let ann = User::sign_up(stack, 1, "ann").await;
+    stack.run(&["admin", "disable", &names[3]]);
+    let found = async |query: &str| {
+        let page = ann.get(&format!("/api/users?{query}")).await.ok(200);
+        let name = |user: &Value| user["username"].as_str().unwrap().to_owned();
+        (page["users"].as_array().unwrap().iter().map(name).collect::<Vec<_>>(), page["next"].clone())
+    };
+    // Page by page, in any case, without those who are disabled.
+    let (first, next) = found(&format!("query={}&limit=2", start.to_uppercase())).await;
+    let (second, end) = found(&format!("query={start}&limit=2&after={}", next.as_str().unwrap())).await;
+    let mut all = [first, second].concat();
+    all.sort();
+    let mut expected = names[..3].to_vec();
+    expected.sort();
+    assert_eq!((all, end), (expected, Value::Null));
+    assert_eq!(found(&format!("query=find%20me%20{start}")).await.0.len(), 3, "by display name too");
+    // Wildcards of the database stand for themselves.
+    assert_eq!(found(&format!("query={start}_")).await.0, [names[2].clone()]);
+    assert_eq!(found(&format!("query={start}%25")).await.0, Vec::<String>::new());
+    let seen = ann.get(&format!("/api/users/{}", names[0].to_uppercase())).await.ok(200);
+    assert_eq!(seen["username"], names[0]);
+    ann.get(&format!("/api/users/{}", names[3])).await.is_problem(404, "not-found");
+    ann.get("/api/users?limit=101").await.is_problem(422, "invalid");
+}
+
+#[tokio::test]
+async fn closed_sign_up_takes_nobody() {
+    let stack = Stack::start(Form::Embedded, Settings::default().set("SEALPOST__AUTH__SIGNUP", "closed")).await;
+    let api = sealpost_testing::Api::new(&stack.url(0));
+    for invitation in [Value::Null, json!("kQ9tJm2vXbR7cW1zLh4sPd8yNf6gTa3e")] {
+        let body = json!({ "username": "eve", "password": "walrus lantern 47", "invitation": invitation });
+        api.post("/api/auth/signup", &body).await.is_problem(403, "forbidden");
+    }
+    let printed = stack.run(&["admin", "create", "ann", "--user"]);
+    let password = printed.lines().find_map(|line| line.strip_prefix("password: ")).unwrap();
+    api.post("/api/auth/signin", &json!({ "username": "ann", "password": password })).await.ok(200);
+}
+
 pub async fn passwords_that_are_easy_to_guess_are_refused(stack: &Stack) {
     let ann = User::sign_up(stack, 0, "ann").await;
     let name = unique("eve");

@@ -99,6 +99,10 @@ async fn plaintext_is_nowhere(form: Form) {
     to_ann.refused(&json!({ "type": text })).await;
     ann.say(&group, "m-0", &format!("{text} otherwise")).await.is_problem(409, "client-message-id-reused");
     ann.post(&format!("/api/conversations/{group}/messages"), json!({ "text": text })).await.is_problem(422, "invalid");
+    // And a token, in an address.
+    let path = format!("/ws?token={}", ann.access_token);
+    assert_eq!(ann.connect().without_token().path(&path).open().await.err().unwrap().status, 422);
+    ann.api.get(&format!("/api/auth/me?token={}", ann.access_token)).await.is_problem(401, "unauthenticated");
     assert_eq!(bob.history(&group).await[0].text.as_ref(), Some(&text));
     assert_eq!(bob.get(&format!("/api/conversations/{group}")).await.ok(200)["conversation"]["title"], title);
     stack.settle().await;

@@ -8,7 +8,9 @@ use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
-use sealpost_testing::{Form, Process, Settings, Stack, User, eventually, free_port, program, within};
+use sealpost_testing::{
+    Connect, Form, Incoming, Process, Settings, Stack, User, eventually, free_port, program, within,
+};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
@@ -84,8 +86,7 @@ async fn the_address_of_a_client_is_what_a_trusted_proxy_says() {
     }
 }
 
-/// Attack case 13: slow headers, and connections that do nothing. First frames are in `a_silent_connection_is_closed`, connections
-/// of one user in the sockets' own limit.
+/// RELIABILITY.md 3.6, number 13: slow headers of requests and upgrades, and connections of one address that do nothing.
 #[tokio::test]
 async fn attack_13_slow_headers_and_idle_connections_are_bounded() {
     const MOST: usize = 30;
@@ -121,6 +122,77 @@ async fn attack_13_slow_headers_and_idle_connections_are_bounded() {
     // And then the address has its places back.
     let mut stream = from("127.0.0.2").await;
     assert_eq!(get(&mut stream, "/healthz").await, 200);
+}
+
+/// RELIABILITY.md 3.6, number 13: slow first frames, and 2,000 idle WebSockets of one user.
+async fn attack_13_slow_first_frames_and_idle_sockets_of_one_user_are_bounded(form: Form) {
+    const MOST: usize = 20;
+    let settings = Settings::default()
+        .set("SEALPOST__GATEWAY__AUTHENTICATE_SECONDS", 2)
+        .set("SEALPOST__GATEWAY__MAX_CONNECTIONS_PER_USER", MOST)
+        .set("SEALPOST__GATEWAY__MAX_CONNECTIONS_PER_ADDRESS", 10_000);
+    let stack = Stack::start(form, settings).await;
+    let (ann, bob) = (User::sign_up(&stack, 0, "ann").await, User::sign_up(&stack, 0, "bob").await);
+    let dm = ann.dm(&bob).await;
+    let mut to_bob = bob.socket().await;
+
+    // Upgraded, and then: nothing, half a head of a frame, a frame that never ends, and one that gets longer byte by byte.
+    let starts: [&[u8]; 4] = [b"", b"\x81", b"\x81\xfe\x10\x00mask{\"type\"", b"\x01\x82mask{}"];
+    let mut slow = Vec::new();
+    for number in 0..400 {
+        let mut socket = Connect::to(&stack.url(0)).open().await.unwrap();
+        socket.tcp().write_all(starts[number % starts.len()]).await.unwrap();
+        slow.push(socket);
+    }
+    to_bob.ping().await;
+    // Each byte alone keeps nothing alive.
+    let ends = slow.into_iter().map(async |mut socket| {
+        let mut some = [0; 512];
+        while socket.tcp().write_all(b"x").await.is_ok() && !matches!(socket.tcp().try_read(&mut some), Ok(0)) {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    });
+    within("the end of those who do not say who they are", futures_util::future::join_all(ends)).await;
+
+    // As many as a user may have stay; each further one hears why it is closed.
+    let open = async || ann.connect().open().await.unwrap();
+    let mut idle = Vec::new();
+    let mut refused = 0;
+    for _ in 0..40 {
+        for mut socket in futures_util::future::join_all((0..50).map(|_| open())).await {
+            match socket.next().await {
+                Incoming::Frame(frame) => {
+                    assert_eq!(frame["type"], "ready");
+                    idle.push(socket);
+                }
+                Incoming::Closed(code) => {
+                    assert_eq!(code, Some(4409));
+                    refused += 1;
+                }
+            }
+        }
+    }
+    assert_eq!((idle.len(), refused), (MOST, 2_000 - MOST));
+    assert_eq!(ann.get("/api/auth/me").await.status, 200);
+    to_bob.say(&dm, "b-1", "still here").await;
+    idle[0].wait_for_type("message").await;
+    // One goes, and another may come.
+    drop(idle.pop());
+    let room = async || matches!(open().await.next().await, Incoming::Frame(_)).then_some(());
+    eventually("a place", room).await;
+    if let Some(peak) = stack.processes().filter_map(Process::peak_memory_kib).max() {
+        assert!(peak < 600 * 1024, "{peak} KiB");
+    }
+}
+
+#[tokio::test]
+async fn attack_13_slow_first_frames_and_idle_sockets_of_one_user_are_bounded_embedded() {
+    attack_13_slow_first_frames_and_idle_sockets_of_one_user_are_bounded(Form::Embedded).await;
+}
+
+#[tokio::test]
+async fn attack_13_slow_first_frames_and_idle_sockets_of_one_user_are_bounded_cluster() {
+    attack_13_slow_first_frames_and_idle_sockets_of_one_user_are_bounded(Form::Cluster).await;
 }
 
 /// The status of a GET; the connection is of no use afterwards.

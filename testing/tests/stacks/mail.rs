@@ -1,7 +1,7 @@
 //! Mail and its links, against a real mail server. Each case has a stack of its own on each form, because it has settings of its own.
 
 use sealpost_testing::{
-    Api, Certificate, Encryption, Form, Mailbox, Reply, Running, Settings, Stack, User, eventually, unique,
+    Api, Certificate, Connect, Encryption, Form, Mailbox, Reply, Running, Settings, Stack, User, eventually, unique,
 };
 use serde_json::{Value, json};
 
@@ -380,6 +380,89 @@ async fn attack_20_no_answer_tells_whether_an_address_is_known_embedded() {
 #[tokio::test]
 async fn attack_20_no_answer_tells_whether_an_address_is_known_cluster() {
     attack_20_no_answer_tells_whether_an_address_is_known(Form::Cluster).await;
+}
+
+/// RELIABILITY.md 3.6, number 22: a link that is too old, or in the hands of another account.
+async fn attack_22_a_link_counts_for_its_time_and_its_account(form: Form) {
+    let mailbox = Mailbox::start().await;
+    let stack = stack(form, &mailbox).await;
+    let (ann, address) = with_address(&stack, &mailbox, 0, "ann").await;
+    let bob = User::sign_up(&stack, 1, "bob").await;
+    let wanted = format!("{}@example.net", ann.username);
+    for (path, body) in [
+        ("password/forgot", json!({ "email": address })),
+        ("magic-link", json!({ "email": address })),
+        ("email", json!({ "email": wanted, "password": ann.password })),
+    ] {
+        let reply = ann.post(&format!("/api/auth/{path}"), body).await;
+        reply.ok(202);
+    }
+    let mut of_ann = Vec::new();
+    for number in [2, 3] {
+        of_ann.push(mailbox.mail(&address, number).await);
+    }
+    let token = |purpose: &str| {
+        let mail = of_ann.iter().find(|mail| mail.text.contains(purpose)).unwrap();
+        mail.token(purpose)
+    };
+    let (reset, link) = (token("reset_password"), token("magic_link"));
+    let verify = mailbox.token(&wanted, 1, "verify_email").await;
+    let uses = [
+        ("password/reset", json!({ "token": reset, "new_password": "harbour quiet 99 lamp" })),
+        ("magic-link/signin", json!({ "token": link })),
+        ("email/verify", json!({ "token": verify })),
+    ];
+    // Too old.
+    let until = "SELECT count(*) FROM mail_tokens WHERE expires_at - 600000 <= ";
+    let now = sealpost_schema::Clock::default().now().millis();
+    assert_eq!(stack.count(&format!("{until}{now}")).await, 3, "none is good for longer than ten minutes");
+    let shift = async |by: i64| stack.execute(&format!("UPDATE mail_tokens SET expires_at = expires_at + {by}")).await;
+    assert_eq!(shift(-600_000).await, Ok(3));
+    for (path, body) in &uses {
+        bob.post(&format!("/api/auth/{path}"), body.clone()).await.is_problem(403, "link-refused");
+    }
+    assert_eq!(shift(600_000).await, Ok(3));
+    // Bob, signed in as himself, has got Ann's links: nothing of his changes, and what does is hers.
+    let [(_, _), (path, body), (verify_path, verify_body)] = &uses;
+    let signed_in = bob.post(&format!("/api/auth/{path}"), body.clone()).await.ok(200);
+    assert_eq!(signed_in["user"]["id"], ann.id);
+    bob.post(&format!("/api/auth/{verify_path}"), verify_body.clone()).await.ok(204);
+    assert_eq!(ann.get("/api/auth/me").await.ok(200)["email"], wanted);
+    assert_eq!(bob.get("/api/auth/me").await.ok(200)["email"], Value::Null);
+    // The address has changed since that link was sent.
+    let (path, body) = &uses[0];
+    bob.post(&format!("/api/auth/{path}"), body.clone()).await.is_problem(403, "link-refused");
+    assert_eq!(sign_in(&bob, &bob.password).await, 200);
+}
+
+#[tokio::test]
+async fn attack_22_a_link_counts_for_its_time_and_its_account_embedded() {
+    attack_22_a_link_counts_for_its_time_and_its_account(Form::Embedded).await;
+}
+
+#[tokio::test]
+async fn attack_22_a_link_counts_for_its_time_and_its_account_cluster() {
+    attack_22_a_link_counts_for_its_time_and_its_account(Form::Cluster).await;
+}
+
+/// RELIABILITY.md 3.6, number 8: a token out of a mail is good at its own route and nowhere else.
+#[tokio::test]
+async fn attack_8_a_token_of_a_mail_is_no_access_token() {
+    let mailbox = Mailbox::start().await;
+    let stack = stack(Form::Embedded, &mailbox).await;
+    let (ann, address) = with_address(&stack, &mailbox, 0, "ann").await;
+    for (number, path, purpose) in [(2, "magic-link", "magic_link"), (3, "password/forgot", "reset_password")] {
+        ann.api.post(&format!("/api/auth/{path}"), &json!({ "email": address })).await.ok(202);
+        let token = mailbox.token(&address, number, purpose).await;
+        let reply = ann.api.request("GET", "/api/auth/me", Some(&token), &Value::Null).await;
+        reply.is_problem(401, "unauthenticated");
+        ann.api.post("/api/auth/refresh", &json!({ "refresh_token": token })).await.is_problem(401, "refresh-refused");
+        let opened = Connect::to(&ann.api.base).header("authorization", &format!("Bearer {token}")).open().await;
+        assert_eq!(opened.err().unwrap().status, 401, "{purpose}");
+        let mut socket = Connect::to(&ann.api.base).open().await.unwrap();
+        socket.send(&json!({ "type": "authenticate", "token": token })).await;
+        assert_eq!(socket.wait_for_close().await, Some(4401), "{purpose}");
+    }
 }
 
 async fn mails_that_wait_at_a_stop_are_sent_after_it(form: Form) {

@@ -162,6 +162,7 @@ on_both_stacks! {
     sessions:
         attack_5_an_ended_session_hears_and_does_nothing_more
         my_sessions_are_listed_and_ended
+        sessions_end_when_they_are_idle_and_when_they_are_old
         the_sessions_of_others_are_not_found
         a_token_of_another_session_does_not_prolong_a_socket
         attack_7_forty_refreshes_leave_one_live_chain;
@@ -183,6 +184,7 @@ on_both_stacks! {
     accounts:
         signing_in_with_the_email_is_the_same
         attack_20_nothing_tells_whether_an_account_is_there
+        people_are_found_by_the_beginning_of_their_names
         passwords_that_are_easy_to_guess_are_refused
         anybody_can_check_a_token_with_the_public_keys;
     admin:

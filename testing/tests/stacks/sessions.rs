@@ -16,13 +16,17 @@ async fn until_refused(user: &User) {
 pub async fn attack_5_an_ended_session_hears_and_does_nothing_more(stack: &Stack) {
     let (ann, bob) = (User::sign_up(stack, 0, "ann").await, User::sign_up(stack, 1, "bob").await);
     let dm = bob.dm(&ann).await;
-    for (number, way) in ["sign-out", "end one", "end the others"].into_iter().enumerate() {
+    for (number, way) in ["sign-out", "end one", "end the others", "new password"].into_iter().enumerate() {
         let ending = ann.sign_in().await;
         let mut sockets = [ending.at(stack, 0).socket().await, ending.at(stack, 1).socket().await];
         match way {
             "sign-out" => ending.post("/api/auth/signout", Value::Null).await.ok(204),
             "end one" => ann.delete(&format!("/api/auth/sessions/{}", ending.session_id)).await.ok(204),
-            _ => ann.delete("/api/auth/sessions").await.ok(200),
+            "end the others" => ann.delete("/api/auth/sessions").await.ok(200),
+            _ => {
+                let change = json!({ "password": ann.password, "new_password": unique("harbour quiet ") });
+                ann.post("/api/auth/password", change).await.ok(204)
+            }
         };
         // At the gateway that ended it, at once.
         ending.get("/api/auth/me").await.is_problem(401, "unauthenticated");
@@ -71,6 +75,53 @@ pub async fn my_sessions_are_listed_and_ended(stack: &Stack) {
     }
 }
 
+/// Times as the defaults have them; the store's are moved instead of the clock.
+pub async fn sessions_end_when_they_are_idle_and_when_they_are_old(stack: &Stack) {
+    const HOUR: i64 = 3_600_000;
+    let ann = User::sign_up(stack, 0, "ann").await;
+    let sign_in = async |kind: &str| {
+        let device = json!({ "kind": kind });
+        let credentials = json!({ "username": ann.username, "password": ann.password, "device": device });
+        ann.api.with_header("user-agent", "Checker/1.0").post("/api/auth/signin", &credentials).await.ok(200)
+    };
+    let (browser, device, old) = (sign_in("browser").await, sign_in("device").await, sign_in("device").await);
+    let listed = async || ann.get("/api/auth/sessions").await.ok(200)["sessions"].as_array().unwrap().clone();
+    let of = |sessions: &[Value], wanted: &Value| {
+        sessions.iter().find(|session| session["id"] == wanted["session_id"]).cloned().unwrap_or_default()
+    };
+    let sessions = listed().await;
+    let millis = |value: &Value| serde_json::from_value::<sealpost_schema::Timestamp>(value.clone()).unwrap().millis();
+    for (signed_in, idle_hours) in [(&browser, 24), (&device, 24 * 30)] {
+        let session = of(&sessions, signed_in);
+        assert_eq!(millis(&session["idle_until"]) - millis(&session["last_seen_at"]), idle_hours * HOUR, "{session}");
+        assert_eq!(millis(&session["expires_at"]) - millis(&session["created_at"]), 30 * 24 * HOUR, "{session}");
+        assert_eq!(session["user_agent"], "Checker/1.0");
+    }
+    // A day and an hour in which nobody used the first two, and the last day of the third, however much it is used.
+    let set = async |what: &str, session: &Value| {
+        let id = stack.id(session["session_id"].as_str().unwrap());
+        assert_eq!(stack.execute(&format!("UPDATE sessions SET {what} WHERE id = {id}")).await, Ok(1));
+    };
+    for session in [&browser, &device] {
+        set(&format!("last_seen_at = last_seen_at - {}", 25 * HOUR), session).await;
+    }
+    set("expires_at = created_at + 1", &old).await;
+    let refresh = async |session: &Value| {
+        ann.at(stack, 1).api.post("/api/auth/refresh", &json!({ "refresh_token": session["refresh_token"] })).await
+    };
+    refresh(&browser).await.is_problem(401, "refresh-refused");
+    refresh(&old).await.is_problem(401, "refresh-refused");
+    let renewed = refresh(&device).await.ok(200);
+    let sessions = listed().await;
+    assert_eq!((of(&sessions, &browser), of(&sessions, &old)), (Value::Null, Value::Null), "{sessions:?}");
+    // Using it counts from now.
+    let session = of(&sessions, &device);
+    assert!(millis(&session["last_seen_at"]) >= millis(&session["created_at"]), "{session}");
+    set(&format!("last_seen_at = last_seen_at - {}", 31 * 24 * HOUR), &device).await;
+    refresh(&renewed).await.is_problem(401, "refresh-refused");
+    ann.get("/api/auth/me").await.ok(200);
+}
+
 pub async fn the_sessions_of_others_are_not_found(stack: &Stack) {
     let (ann, eve) = (User::sign_up(stack, 0, "ann").await, User::sign_up(stack, 1, "eve").await);
     let foreign = eve.delete(&format!("/api/auth/sessions/{}", ann.session_id)).await;
@@ -111,6 +162,55 @@ pub async fn attack_7_forty_refreshes_leave_one_live_chain(stack: &Stack) {
     let opened =
         Connect::to(&stack.url(1)).header("authorization", &format!("Bearer {}", ann.access_token)).open().await;
     assert_eq!(opened.err().unwrap().status, 401);
+}
+
+/// RELIABILITY.md 3.6, number 7: an old token after the grace, when only whoever copied it can show it.
+async fn attack_7_an_old_token_after_the_grace_ends_its_family_and_is_recorded(form: Form) {
+    let stack = Stack::start(form, Settings::default().set("SEALPOST__AUTH__REFRESH_GRACE_SECONDS", 1)).await;
+    let ann = User::sign_up(&stack, 0, "ann").await;
+    let (other, root) = (ann.sign_in().await, User::sign_up(&stack, 1, "root").await.promoted(&stack));
+    let mut sockets = [ann.socket().await, ann.at(&stack, 1).socket().await];
+    let refresh = async |gateway: usize, token: &Value| {
+        let api = Api::new(&stack.url(gateway));
+        api.post("/api/auth/refresh", &json!({ "refresh_token": token })).await
+    };
+    let first = json!(ann.refresh_token);
+    let next = refresh(0, &first).await.ok(200);
+    // Within the grace the answer was lost: the same again.
+    let refused = eventually("the end of the grace", async || {
+        let reply = refresh(1, &first).await;
+        if reply.status == 200 {
+            assert_eq!(reply.body["refresh_token"], next["refresh_token"]);
+            return None;
+        }
+        Some(reply)
+    });
+    refused.await.is_problem(401, "refresh-refused");
+    refresh(0, &next["refresh_token"]).await.is_problem(401, "refresh-refused");
+    for socket in &mut sockets {
+        assert_eq!(socket.wait_for_close().await, Some(4401));
+    }
+    for gateway in [0, 1] {
+        until_refused(&ann.at(&stack, gateway)).await;
+        let token = next["access_token"].as_str();
+        let reply = ann.at(&stack, gateway).api.request("GET", "/api/auth/me", token, &Value::Null).await;
+        reply.is_problem(401, "unauthenticated");
+    }
+    let page = root.get(&format!("/api/admin/audit?user_id={}&action=refresh_reused", ann.id)).await.ok(200);
+    assert_eq!(page["entries"].as_array().unwrap().len(), 1, "{page}");
+    assert_eq!(page["entries"][0]["session_id"], ann.session_id);
+    assert_eq!(page["entries"][0]["address"], "127.0.0.1");
+    other.get("/api/auth/me").await.ok(200);
+}
+
+#[tokio::test]
+async fn attack_7_an_old_token_after_the_grace_ends_its_family_and_is_recorded_embedded() {
+    attack_7_an_old_token_after_the_grace_ends_its_family_and_is_recorded(Form::Embedded).await;
+}
+
+#[tokio::test]
+async fn attack_7_an_old_token_after_the_grace_ends_its_family_and_is_recorded_cluster() {
+    attack_7_an_old_token_after_the_grace_ends_its_family_and_is_recorded(Form::Cluster).await;
 }
 
 async fn beyond_the_limit_the_session_seen_longest_ago_gives_way(form: Form) {

@@ -43,6 +43,17 @@ impl Forge {
         self.sign(&header, &claims)
     }
 
+    /// By a key of somebody else's, which the header offers to the one who checks.
+    fn offered(&self, name: &str, value: &Value) -> String {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
+        let mut header = self.header.clone();
+        header[name] = value.clone();
+        if name == "jwk" {
+            header[name]["x"] = json!(BASE64.encode(pair.public_key()));
+        }
+        Self { pair, header: Value::Null, claims: Value::Null }.sign(&header, &self.claims)
+    }
+
     /// HS256 with the public key as its secret.
     fn confused(&self) -> String {
         let mut header = self.header.clone();
@@ -76,6 +87,10 @@ impl Forge {
             ("key by path", self.with("header", "kid", &json!("../../etc/passwd")), unknown),
             ("key by SQL", self.with("header", "kid", &json!("' OR 1=1 --")), unknown),
             ("no key", self.with("header", "kid", &Value::Null), unknown),
+            ("RS256 by name", self.with("header", "alg", &json!("RS256")), unknown),
+            ("a key at an address", self.offered("jku", &json!("http://127.0.0.1:1/keys")), unknown),
+            ("a certificate at an address", self.offered("x5u", &json!("http://127.0.0.1:1/pem")), unknown),
+            ("a key that it brings along", self.offered("jwk", &json!({ "kty": "OKP", "crv": "Ed25519" })), unknown),
             ("a critical extension", self.with("header", "crit", &json!(["exp"])), unknown),
             ("a refresh token", user.refresh_token.clone(), unknown),
             ("garbage", "x".to_owned(), unknown),
