@@ -27,7 +27,8 @@ pub async fn record(app: App, key_ids: Vec<String>, stop: CancellationToken) {
 async fn record_once(app: &App, event: &AuditEvent) -> Result<(), DbErr> {
     let newest = row::Entity::find().filter(row::Column::Action.eq(event.action())).order_by_desc(row::Column::Id);
     let newest = newest.one(&app.db).await?;
-    if newest.is_some_and(|newest| newest.details == event.details().to_string()) {
+    let details = event.details().to_string();
+    if newest.is_some_and(|newest| newest.details == details) {
         return Ok(());
     }
     // Nobody who is signed in did it.

@@ -30,7 +30,7 @@ pub async fn keep(db: &DatabaseConnection, now: Timestamp, jobs: &[Job]) {
 /// Takes kept mails out of the store, each for one gateway. Links that were asked for longer ago than they are good are not made any more.
 pub async fn take(db: &DatabaseConnection, now: Timestamp, link_lifetime: Duration) -> Vec<Job> {
     match take_rows(db).await {
-        Ok(rows) => rows.into_iter().filter_map(|row| job(row, now.minus(link_lifetime))).collect(),
+        Ok(rows) => rows.iter().filter_map(|row| job(row, now.minus(link_lifetime))).collect(),
         Err(error) => {
             tracing::warn!(%error, "kept mails cannot be looked for");
             Vec::new()
@@ -49,7 +49,7 @@ async fn take_rows(db: &DatabaseConnection) -> Result<Vec<kept_mail::Model>, DbE
     Ok(taken)
 }
 
-fn job(row: kept_mail::Model, too_old: Timestamp) -> Option<Job> {
+fn job(row: &kept_mail::Model, too_old: Timestamp) -> Option<Job> {
     let job = serde_json::from_str(&row.job);
     let job = job.inspect_err(|error| tracing::error!(%error, "a kept mail cannot be read")).ok()?;
     let is_late = matches!(job, Job::Link { .. } | Job::Verify { .. }) && row.kept_at < too_old.millis();
@@ -92,9 +92,9 @@ mod tests {
         let row =
             |job: &Job| kept_mail::Model { id: Uuid::nil(), job: serde_json::to_string(job).unwrap(), kept_at: 1 };
         let link = Job::Link { email: String::new(), purpose: Purpose::MagicLink };
-        assert_eq!(job(row(&link), now), None);
-        assert_eq!(job(row(&link), Timestamp::from_millis(0)), Some(link));
+        assert_eq!(job(&row(&link), now), None);
+        assert_eq!(job(&row(&link), Timestamp::from_millis(0)), Some(link));
         let notice = Job::PasswordChanged { user: UserId(Uuid::nil()) };
-        assert_eq!(job(row(&notice), now), Some(notice));
+        assert_eq!(job(&row(&notice), now), Some(notice));
     }
 }
