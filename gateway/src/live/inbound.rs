@@ -319,17 +319,8 @@ impl Sending {
                 }
                 true
             }
-            Progress::Voided { original_id, original_seq } => {
-                self.end();
-                self.connection.send(&ServerFrame::MessageAck {
-                    client_message_id: self.outgoing.client_message_id.clone(),
-                    conversation_id: self.outgoing.conversation_id,
-                    message_id: original_id,
-                    seq: original_seq,
-                    level: AckLevel::Stored,
-                    stored: true,
-                    duplicate: true,
-                });
+            Progress::Voided { original_seq, .. } => {
+                self.answer_voided(original_seq);
                 true
             }
         }
@@ -362,6 +353,31 @@ impl Sending {
                 seq: appended.event.seq,
             });
         }
+    }
+
+    /// The store found that the name was used long before: as [`Self::answer_duplicate`].
+    fn answer_voided(&mut self, original: Seq) {
+        let waits = !std::mem::replace(&mut self.answered, true);
+        let (app, connection, outgoing) = (self.app.clone(), Arc::clone(&self.connection), self.outgoing.clone());
+        self.app.tasks.spawn(async move {
+            let same = async {
+                let first = messages::first(&app, outgoing.conversation_id, original).await?;
+                messages::check_same(&app, &outgoing, &first).await?;
+                Ok::<_, ApiError>(first)
+            };
+            let answer = match same.await {
+                Ok(first) => ack_frame(&outgoing, &first, AckLevel::Stored, true),
+                Err(ApiError(problem)) => ServerFrame::Error {
+                    problem,
+                    client_message_id: Some(outgoing.client_message_id),
+                    client_operation_id: None,
+                },
+            };
+            if waits {
+                connection.end_send();
+            }
+            connection.send(&answer);
+        });
     }
 
     /// The same id was sent before: the first answer again, or a refusal if the text differs. Opening may need the store, so it

@@ -33,7 +33,7 @@ pub use model::MessageResponse;
 pub use pin::pin;
 pub use react::react;
 pub use show::{Found, show};
-pub use submit::{Outgoing, check_same, check_text, key_error, submit};
+pub use submit::{Outgoing, check_same, check_text, first, key_error, submit};
 
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;

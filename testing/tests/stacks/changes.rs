@@ -290,6 +290,53 @@ pub async fn attack_2_rights_are_those_of_the_moment(stack: &Stack) {
     assert_eq!(ann.get(&format!("/api/messages/{own}")).await.ok(200)["text"], "bob's own, edited");
 }
 
+/// The second half of case 2: somebody who is out, or may not post any more; and other people's names in the body, over both ways.
+pub async fn attack_2_who_was_removed_or_silenced_changes_nothing(stack: &Stack) {
+    let (ann, bob) = (User::sign_up(stack, 0, "ann").await, User::sign_up(stack, 1, "bob").await);
+    let group = ann.group(&[&bob]).await;
+    let path = format!("/api/conversations/{group}");
+    let own = id_of(&bob.say(&group, "b-1", "bob's own").await.ok(201));
+    let anns = id_of(&ann.say(&group, "a-1", "ann's").await.ok(201));
+    let mut socket = bob.socket().await;
+    let edit_frame = |id: &str| json!({ "type": "message_edit", "conversation_id": group, "message_id": id, "text": "mine" });
+    let delete_frame = json!({ "type": "message_delete", "conversation_id": group, "message_id": anns });
+    for frame in [edit_frame(&anns), delete_frame.clone()] {
+        let refused = change(&mut socket, frame).await;
+        assert_eq!(refused["problem"]["type"], "urn:sealpost:problem:forbidden", "{refused}");
+    }
+    // Named as somebody else: the field is not known, whoever it names.
+    for mut frame in [edit_frame(&own), delete_frame, sealpost_testing::message(&group, "b-2", "as ann")] {
+        frame["sender_id"] = json!(ann.id);
+        frame["client_operation_id"] = json!("o-1");
+        let refused = socket.refused(&frame).await;
+        assert_eq!(refused["type"], "urn:sealpost:problem:malformed", "{refused}");
+    }
+    let send = json!({ "client_message_id": "b-3", "text": "as ann", "sender_id": ann.id });
+    bob.post(&format!("{path}/messages"), send).await.is_problem(422, "invalid");
+
+    // Nobody but admins may post any more: neither may a member edit what they posted before.
+    ann.request("PATCH", &path, json!({ "rights": { "post": "admin" } })).await.ok(200);
+    edit(&bob, &own, "still mine").await.is_problem(403, "forbidden");
+    let refused = change(&mut socket, edit_frame(&own)).await;
+    assert_eq!(refused["problem"]["type"], "urn:sealpost:problem:forbidden", "{refused}");
+    ann.request("PATCH", &path, json!({ "rights": { "post": "member" } })).await.ok(200);
+    edit(&bob, &own, "bob's again").await.ok(200);
+
+    // Who is out sees nothing there: 404 and not 403.
+    ann.remove(&group, &bob).await.ok(204);
+    let head = ann.get(&path).await.ok(200)["conversation"]["head_seq"].clone();
+    edit(&bob, &own, "from outside").await.is_problem(404, "not-found");
+    bob.delete(&format!("/api/messages/{own}")).await.is_problem(404, "not-found");
+    let delete_frame = json!({ "type": "message_delete", "conversation_id": group, "message_id": own });
+    for frame in [edit_frame(&own), delete_frame] {
+        let refused = change(&mut socket, frame).await;
+        assert_eq!(refused["problem"]["type"], "urn:sealpost:problem:not-found", "{refused}");
+    }
+    stack.settle().await;
+    assert_eq!(ann.get(&format!("/api/messages/{own}")).await.ok(200)["text"], "bob's again");
+    assert_eq!(ann.get(&path).await.ok(200)["conversation"]["head_seq"], head);
+}
+
 /// What readers of the events alone make of them.
 fn fold(events: &[Value]) -> BTreeMap<String, Value> {
     let mut state: BTreeMap<String, (Value, BTreeMap<String, Vec<String>>)> = BTreeMap::new();

@@ -164,6 +164,81 @@ pub async fn attack_1_what_you_may_not_see_is_not_found(stack: &Stack) {
     assert_eq!(ann.history(&dm).await.len(), 2, "eve wrote or deleted something");
 }
 
+/// What the two other cases of this number do not ask for.
+pub async fn attack_1_every_route_and_frame_is_closed_to_strangers(stack: &Stack) {
+    let (ann, bob) = (User::sign_up(stack, 0, "ann").await, User::sign_up(stack, 1, "bob").await);
+    let eve = User::sign_up(stack, 1, "eve").await;
+    let group = ann.group(&[&bob, &eve]).await;
+    let theirs = ann.say(&group, "m-1", "not for eve").await.ok(201)["message_id"].as_str().unwrap().to_owned();
+    ann.post(&format!("/api/conversations/{group}/invites"), json!({})).await.ok(201);
+    ann.remove(&group, &eve).await.ok(204);
+    stack.settle().await;
+    let head = ann.get(&format!("/api/conversations/{group}")).await.ok(200)["conversation"]["head_seq"].clone();
+    let stranger = User::sign_up(stack, 0, "mallory").await;
+    let missing = uuid::Uuid::now_v7().to_string();
+    let of_group = |rest: &str| format!("/api/conversations/{group}{rest}");
+    let asked = [
+        ("GET", of_group("/export"), json!(null)),
+        ("GET", of_group("/receipts"), json!(null)),
+        ("GET", of_group("/presence"), json!(null)),
+        ("GET", of_group("/draft"), json!(null)),
+        ("DELETE", of_group("/draft"), json!(null)),
+        ("GET", of_group("/invites"), json!(null)),
+        ("POST", of_group("/invites"), json!({})),
+        ("POST", of_group("/transfer"), json!({ "user_id": bob.id })),
+        ("PATCH", of_group("/state"), json!({ "archived": true })),
+        ("PATCH", of_group(""), json!({ "disappear_after_seconds": 60 })),
+        (
+            "POST",
+            of_group("/scheduled"),
+            json!({ "client_message_id": "e-1", "text": "later", "send_at": sealpost_schema::Clock::skewed(3_600_000).now() }),
+        ),
+        ("POST", of_group("/messages"), json!({ "client_message_id": "e-1", "text": "hello", "reply_to": theirs })),
+        ("POST", of_group("/messages"), json!({ "client_message_id": "e-1", "text": "hello", "thread_id": theirs })),
+        ("POST", "/api/webhooks".to_owned(), json!({ "url": "http://127.0.0.1:9/", "conversation_id": group })),
+        ("POST", format!("/api/channels/{group}/join"), json!(null)),
+        ("GET", format!("/api/messages/{theirs}/receipts"), json!(null)),
+        ("GET", format!("/api/messages/{theirs}/thread"), json!(null)),
+    ];
+    for user in [&eve, &stranger] {
+        for (method, path, body) in &asked {
+            let foreign = user.request(method, path, body.clone()).await;
+            foreign.is_problem(404, "not-found");
+            let (path, body) = (path.replace(&group, &missing).replace(&theirs, &missing), body.to_string());
+            let body = serde_json::from_str(&body.replace(&group, &missing)).unwrap();
+            assert_eq!(user.request(method, &path, body).await.text, foreign.text, "{path}");
+        }
+        let mut socket = user.socket().await;
+        for frame in [
+            json!({ "type": "message", "client_message_id": "e-1", "text": "hello" }),
+            json!({ "type": "message", "client_message_id": "e-2", "text": "hello", "reply_to": theirs }),
+            json!({ "type": "message", "client_message_id": "e-3", "text": "hello", "thread_id": theirs }),
+            json!({ "type": "message_read", "seq": 1 }),
+            json!({ "type": "message_delivered", "seq": 1 }),
+            json!({ "type": "draft", "text": "mine" }),
+            json!({ "type": "typing_start" }),
+            json!({ "type": "typing_stop" }),
+            json!({ "type": "watch" }),
+        ] {
+            let mut answers = Vec::new();
+            for conversation in [&group, &missing] {
+                let mut frame = frame.clone();
+                if frame["type"] == "watch" {
+                    frame["conversation_ids"] = json!([conversation]);
+                } else {
+                    frame["conversation_id"] = json!(conversation);
+                }
+                answers.push(socket.refused(&frame).await);
+            }
+            assert_eq!(answers[0]["type"], "urn:sealpost:problem:not-found", "{frame}: {answers:?}");
+            // One of them names the conversation that it was asked about.
+            assert_eq!(answers[0].to_string().replace(&group, &missing), answers[1].to_string(), "{frame}");
+        }
+    }
+    stack.settle().await;
+    assert_eq!(ann.get(&format!("/api/conversations/{group}")).await.ok(200)["conversation"]["head_seq"], head);
+}
+
 pub async fn the_last_owner_stays(stack: &Stack) {
     let (ann, bob) = (User::sign_up(stack, 0, "ann").await, User::sign_up(stack, 1, "bob").await);
     let group = ann.group(&[&bob]).await;
