@@ -12,7 +12,7 @@ use super::Connection;
 use crate::auth::{Principal, Scope, authenticate};
 use crate::conversations::find_start;
 use crate::drafts;
-use crate::messages::{self, Current, Outgoing};
+use crate::messages::{self, Change, Outgoing};
 use crate::presence;
 use crate::problem::{ApiError, ApiResult};
 use crate::receipts::{self, Reached};
@@ -68,7 +68,7 @@ pub fn parse(text: &str, max_bytes: usize) -> Result<ClientFrame, Box<ServerFram
     if let Some(frame) = parse_message(text) {
         return Ok(frame);
     }
-    serde_json::from_str(text).map_err(|cause| {
+    serde_json::from_str(text).or_else(|cause| {
         #[derive(serde::Deserialize)]
         struct Outline {
             r#type: Option<serde_json::Value>,
@@ -76,15 +76,15 @@ pub fn parse(text: &str, max_bytes: usize) -> Result<ClientFrame, Box<ServerFram
             client_operation_id: Option<ClientMessageId>,
         }
         let Ok(outline) = serde_json::from_str::<Outline>(text) else {
-            return error(
+            return Err(error(
                 ProblemKind::Malformed,
                 format!("The frame is not a JSON object as documented: {cause}."),
                 Names::default(),
-            );
+            ));
         };
         let Outline { client_message_id, client_operation_id, .. } = outline;
         let names = Names { client_message_id, client_operation_id };
-        match outline.r#type.as_ref().and_then(serde_json::Value::as_str) {
+        Err(match outline.r#type.as_ref().and_then(serde_json::Value::as_str) {
             Some(name) if CLIENT_FRAMES.contains(&name) => {
                 error(ProblemKind::Malformed, format!("The frame is not as documented: {cause}."), names)
             }
@@ -94,7 +94,7 @@ pub fn parse(text: &str, max_bytes: usize) -> Result<ClientFrame, Box<ServerFram
                 error(ProblemKind::UnknownFrame, detail, names)
             }
             None => error(ProblemKind::Malformed, "The frame has no `type`.".to_owned(), names),
-        }
+        })
     })
 }
 
@@ -189,14 +189,6 @@ pub async fn handle(app: App, connection: Arc<Connection>, frame: ClientFrame) -
     Next::Go
 }
 
-/// What a frame wants to do with a message.
-enum Change {
-    Edit(String),
-    Delete,
-    React { emoji: String, add: bool },
-    Pin { add: bool },
-}
-
 /// Returns when the log has the change, so that the next frame is read with it in place; its ack comes when the store has it.
 async fn change(
     app: &App,
@@ -209,14 +201,7 @@ async fn change(
     let user = connection.user_id;
     let accepted = async {
         connection.check(Scope::Send, conversation)?;
-        let current = Current::load(app, user, Some(conversation), message).await?;
-        let decision = match what {
-            Change::Edit(text) => messages::edit(app, user, &current, text).await?,
-            Change::Delete => messages::delete(app, user, &current),
-            Change::React { emoji, add } => messages::react(app, user, &current, emoji, add).await?,
-            Change::Pin { add } => messages::pin(app, user, &current, add).await?,
-        };
-        messages::submit_change(app, conversation, message, decision).await
+        messages::change(app, user, Some(conversation), message, what).await
     };
     match accepted.await {
         Ok(accepted) => {

@@ -448,3 +448,62 @@ pub async fn racing_changes_end_in_one_state_for_everybody(stack: &Stack) {
         assert_eq!(shown(&page), truth, "a reader of the history");
     }
 }
+
+/// The lane decides at the moment of the number, so that not one too many gets through, however many come at once.
+pub async fn bounds_hold_however_many_add_at_once(stack: &Stack) {
+    let (ann, bob) = (User::sign_up(stack, 0, "ann").await, User::sign_up(stack, 1, "bob").await);
+    let dm = ann.dm(&bob).await;
+    let id = id_of(&ann.say(&dm, "m-0", "react to this").await.ok(201));
+    let people = [ann.at(stack, 0), ann.at(stack, 1), bob.at(stack, 0), bob.at(stack, 1)];
+    // Each emoji by two people: they share its place.
+    let asks = (0..160).map(|number| {
+        let (user, id) = (&people[number % 4], &id);
+        async move { (number, react(user, id, &format!(":e{}:", number / 4)).await) }
+    });
+    let one_by_one = (160..240).map(|number| {
+        let (user, id) = (&people[number % 4], &id);
+        async move { (number, react(user, id, &format!(":e{number}:")).await) }
+    });
+    let (first, second) = tokio::join!(join_all(asks), join_all(one_by_one));
+    for (number, reply) in first.iter().chain(&second) {
+        match reply.status {
+            200 | 201 => {}
+            409 => reply.is_problem(409, "too-many-reactions"),
+            _ => panic!("{number}: {reply}"),
+        }
+    }
+    let shown = async || bob.get(&format!("/api/messages/{id}")).await.ok(200)["reactions"].clone();
+    let emojis = shown().await;
+    assert_eq!(emojis.as_array().unwrap().len(), 50, "{emojis}");
+    // A place that becomes free is one place, at once and for anybody.
+    let mine: Vec<_> =
+        emojis.as_array().unwrap().iter().filter(|one| one["count"] == 1 && one["mine"] == true).collect();
+    let free = mine.first().map(|one| one["emoji"].as_str().unwrap().to_owned());
+    let free = free.unwrap_or_else(|| emojis[0]["emoji"].as_str().unwrap().to_owned());
+    for user in [&ann, &bob] {
+        unreact(user, &id, &free).await.ok(200);
+    }
+    let asks = (300..320).map(|number| {
+        let (user, id) = (&people[number % 4], &id);
+        async move { react(user, id, &format!(":e{number}:")).await }
+    });
+    let taken = join_all(asks).await.iter().filter(|reply| reply.status == 201).count();
+    assert_eq!((taken, shown().await.as_array().unwrap().len()), (1, 50));
+
+    let mut socket = ann.socket().await;
+    let mut ids = vec![id];
+    for number in 1..108 {
+        ids.push(id_of(&socket.say(&dm, &format!("m-{number}"), "pin this").await));
+    }
+    let asks = ids.iter().enumerate().map(|(number, id)| pin(&people[number % 4], id));
+    let replies = join_all(asks).await;
+    for reply in &replies {
+        match reply.status {
+            200 => assert_eq!(reply.body["changed"], true, "{reply}"),
+            _ => reply.is_problem(409, "too-many-pins"),
+        }
+    }
+    assert_eq!(replies.iter().filter(|reply| reply.status == 200).count(), 100);
+    let pins = bob.get(&format!("/api/conversations/{dm}/pins")).await.ok(200);
+    assert_eq!(pins["messages"].as_array().unwrap().len(), 100);
+}

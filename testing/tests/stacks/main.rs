@@ -105,6 +105,7 @@ on_both_stacks! {
         attack_1_a_foreign_message_is_like_none
         attack_2_rights_are_those_of_the_moment
         attack_2_who_was_removed_or_silenced_changes_nothing
+        bounds_hold_however_many_add_at_once
         racing_changes_end_in_one_state_for_everybody;
     threads:
         a_quote_follows_edits_and_deletions
