@@ -1,7 +1,5 @@
 //! Editing, deleting, reacting and pinning.
 
-use std::collections::BTreeMap;
-
 use futures_util::future::join_all;
 use sealpost_testing::{Socket, Stack, User};
 use serde_json::{Value, json};
@@ -298,7 +296,8 @@ pub async fn attack_2_who_was_removed_or_silenced_changes_nothing(stack: &Stack)
     let own = id_of(&bob.say(&group, "b-1", "bob's own").await.ok(201));
     let anns = id_of(&ann.say(&group, "a-1", "ann's").await.ok(201));
     let mut socket = bob.socket().await;
-    let edit_frame = |id: &str| json!({ "type": "message_edit", "conversation_id": group, "message_id": id, "text": "mine" });
+    let edit_frame =
+        |id: &str| json!({ "type": "message_edit", "conversation_id": group, "message_id": id, "text": "mine" });
     let delete_frame = json!({ "type": "message_delete", "conversation_id": group, "message_id": anns });
     for frame in [edit_frame(&anns), delete_frame.clone()] {
         let refused = change(&mut socket, frame).await;
@@ -335,118 +334,6 @@ pub async fn attack_2_who_was_removed_or_silenced_changes_nothing(stack: &Stack)
     stack.settle().await;
     assert_eq!(ann.get(&format!("/api/messages/{own}")).await.ok(200)["text"], "bob's again");
     assert_eq!(ann.get(&path).await.ok(200)["conversation"]["head_seq"], head);
-}
-
-/// What readers of the events alone make of them.
-fn fold(events: &[Value]) -> BTreeMap<String, Value> {
-    let mut state: BTreeMap<String, (Value, BTreeMap<String, Vec<String>>)> = BTreeMap::new();
-    for event in events {
-        let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
-        let id = text("message_id");
-        match event["type"].as_str().unwrap() {
-            "message" => {
-                let shown = json!({ "text": event["text"], "deleted": false, "pinned": false, "edited_seq": null });
-                state.insert(id, (shown, BTreeMap::new()));
-                continue;
-            }
-            "message_edited" | "reaction" | "message_pinned" | "message_deleted" => {}
-            _ => continue,
-        }
-        let (message, reactions) = state.get_mut(&id).unwrap_or_else(|| panic!("a change before its message: {event}"));
-        assert_eq!(message["deleted"], false, "a change got a number after the deletion: {event}");
-        match event["type"].as_str().unwrap() {
-            "message_edited" => {
-                (message["text"], message["edited_seq"]) = (event["text"].clone(), event["seq"].clone());
-            }
-            "message_pinned" => message["pinned"] = event["pinned"].clone(),
-            "message_deleted" => {
-                *message = json!({ "text": null, "deleted": true, "pinned": false, "edited_seq": null });
-                reactions.clear();
-            }
-            _ => {
-                let users = reactions.entry(text("emoji")).or_default();
-                users.retain(|user| *user != text("sender_id"));
-                if event["added"] == true {
-                    users.push(text("sender_id"));
-                }
-            }
-        }
-    }
-    let shown = |(mut message, mut reactions): (Value, BTreeMap<String, Vec<String>>)| {
-        reactions.retain(|_, users| !users.is_empty());
-        let counts: BTreeMap<_, _> = reactions.into_iter().map(|(emoji, users)| (emoji, users.len())).collect();
-        message["reactions"] = json!(counts);
-        message
-    };
-    state.into_iter().map(|(id, state)| (id, shown(state))).collect()
-}
-
-/// What the history says.
-fn shown(page: &Value) -> BTreeMap<String, Value> {
-    let one = |message: &Value| {
-        let reactions = message["reactions"].as_array().cloned().unwrap_or_default();
-        let counts: BTreeMap<_, _> =
-            reactions.iter().map(|one| (one["emoji"].as_str().unwrap().to_owned(), one["count"].clone())).collect();
-        let state = json!({
-            "text": message["text"], "deleted": message["deleted"], "pinned": message["pinned"] == true,
-            "edited_seq": message["edited_seq"], "reactions": counts,
-        });
-        (message["id"].as_str().unwrap().to_owned(), state)
-    };
-    page["messages"].as_array().unwrap().iter().map(one).collect()
-}
-
-/// Any interleaving over two gateways ends in the same state for every reader, and that is the state which the events make.
-pub async fn racing_changes_end_in_one_state_for_everybody(stack: &Stack) {
-    let (ann, bob) = (User::sign_up(stack, 0, "ann").await, User::sign_up(stack, 1, "bob").await);
-    let dm = ann.dm(&bob).await;
-    let mut seed = uuid::Uuid::new_v4().as_u128();
-    eprintln!("seed {seed}");
-    let mut next = move |below: u128| {
-        seed = seed.wrapping_mul(0x2360_ED05_1FC6_5DA4_4385_DF64_9FCC_F645).wrapping_add(0x5851_F42D_4C95_7F2D);
-        (seed >> 64) % below
-    };
-    let mut sockets = [ann.socket().await, bob.socket().await];
-    // Fewer events than a resume brings at once.
-    for round in 0..2 {
-        let mut ids = Vec::new();
-        for number in 0..4 {
-            ids.push(id_of(&ann.say(&dm, &format!("m-{round}-{number}"), "at first").await.ok(201)));
-        }
-        let operations = (0..40).map(|number| {
-            let user =
-                if next(2) == 0 { ann.clone() } else { bob.clone() }.at(stack, usize::try_from(next(2)).unwrap());
-            let (id, kind, emoji) = (
-                ids[usize::try_from(next(4)).unwrap()].clone(),
-                next(20),
-                ["👍", "❤️", ":a:"][usize::try_from(next(3)).unwrap()],
-            );
-            async move {
-                match kind {
-                    0..8 => edit(&user, &id, &format!("text {number}")).await,
-                    8..12 => react(&user, &id, emoji).await,
-                    12..16 => unreact(&user, &id, emoji).await,
-                    16..18 => pin(&user, &id).await,
-                    18 => user.delete(&format!("/api/messages/{id}/pin")).await,
-                    _ => user.delete(&format!("/api/messages/{id}")).await,
-                }
-            }
-        });
-        for reply in join_all(operations).await {
-            assert!([200, 201, 204, 403, 409].contains(&reply.status), "{reply}");
-        }
-    }
-    stack.settle().await;
-    let truth = fold(bob.connect().resume().await.unwrap().view.events(&dm));
-    let head = ann.get(&format!("/api/conversations/{dm}")).await.ok(200)["conversation"]["head_seq"].as_u64().unwrap();
-    for socket in &mut sockets {
-        socket.wait_for_seq(&dm, head).await;
-        assert_eq!(fold(socket.view.events(&dm)), truth, "a live reader");
-    }
-    for (user, gateway) in [(&ann, 0), (&ann, 1), (&bob, 0), (&bob, 1)] {
-        let page = user.at(stack, gateway).get(&format!("/api/conversations/{dm}/messages?limit=200")).await.ok(200);
-        assert_eq!(shown(&page), truth, "a reader of the history");
-    }
 }
 
 /// The lane decides at the moment of the number, so that not one too many gets through, however many come at once.

@@ -33,6 +33,7 @@ mod edge;
 mod export;
 mod frames;
 mod ids;
+mod interleavings;
 mod invites;
 mod limits;
 mod live;
@@ -105,8 +106,9 @@ on_both_stacks! {
         attack_1_a_foreign_message_is_like_none
         attack_2_rights_are_those_of_the_moment
         attack_2_who_was_removed_or_silenced_changes_nothing
-        bounds_hold_however_many_add_at_once
-        racing_changes_end_in_one_state_for_everybody;
+        bounds_hold_however_many_add_at_once;
+    interleavings:
+        any_interleaving_ends_in_one_state_for_everybody;
     threads:
         a_quote_follows_edits_and_deletions
         threads_are_listed_followed_and_read
