@@ -50,6 +50,7 @@ mod profiles;
 mod receipts;
 mod resume;
 mod retention;
+mod role_table;
 mod roles;
 mod scheduled;
 mod search;
@@ -162,8 +163,9 @@ on_both_stacks! {
         an_api_token_searches_where_it_may
         pages_of_results_join_without_a_hole
         attack_28_hostile_queries_get_an_answer;
+    role_table:
+        each_operation_is_for_those_whom_the_table_names;
     roles:
-        each_role_may_do_what_the_table_says
         attack_1_what_you_may_not_see_is_not_found
         attack_1_every_route_and_frame_is_closed_to_strangers
         the_last_owner_stays
