@@ -36,10 +36,11 @@ struct Names {
 }
 
 /// As [`ClientFrame`] knows them.
-const CLIENT_FRAMES: [&str; 15] = [
+const CLIENT_FRAMES: [&str; 16] = [
     "authenticate",
     "ping",
     "message",
+    "key_exchange",
     "resume",
     "message_read",
     "message_edit",
@@ -85,6 +86,10 @@ pub fn parse(text: &str, max_bytes: usize) -> Result<ClientFrame, Box<ServerFram
         let Outline { client_message_id, client_operation_id, .. } = outline;
         let names = Names { client_message_id, client_operation_id };
         Err(match outline.r#type.as_ref().and_then(serde_json::Value::as_str) {
+            // What it will hold is not decided, so nothing in it is wrong.
+            Some("key_exchange") => {
+                return Ok(ClientFrame::KeyExchange { client_operation_id: names.client_operation_id });
+            }
             Some(name) if CLIENT_FRAMES.contains(&name) => {
                 error(ProblemKind::Malformed, format!("The frame is not as documented: {cause}."), names)
             }
@@ -170,6 +175,11 @@ pub async fn handle(app: App, connection: Arc<Connection>, frame: ClientFrame) -
         ClientFrame::MessagePin { conversation_id, message_id, remove, client_operation_id } => {
             let what = Change::Pin { add: !remove };
             change(&app, &connection, conversation_id, message_id, client_operation_id, what).await;
+        }
+        ClientFrame::KeyExchange { client_operation_id } => {
+            let detail = "Frames of type `key_exchange` are for end-to-end encrypted conversations, which this server does not have yet. Nothing was passed on.";
+            let problem = Problem::new(ProblemKind::ReservedFrame, detail);
+            connection.send(&ServerFrame::Error { problem, client_message_id: None, client_operation_id });
         }
         ClientFrame::Draft { conversation_id, text } => {
             let (user, session) = (connection.user_id, connection.session_id);
@@ -443,6 +453,15 @@ mod tests {
             let short = parse_message(&text);
             assert_eq!(short, Some(serde_json::from_str(&text).unwrap()), "{text}");
             assert_eq!(short, parse(&text, 1000).ok());
+        }
+    }
+
+    #[test]
+    fn whatever_a_reserved_frame_holds_it_is_known_as_one() {
+        for rest in ["", r#","client_operation_id":"o-1""#, r#","conversation_id":7,"keys":[{"a":null}],"client_operation_id":"o-1""#] {
+            let frame = parse(&format!(r#"{{"type":"key_exchange"{rest}}}"#), 1000);
+            let name = rest.contains("o-1").then(|| ClientMessageId::try_from("o-1".to_owned()).unwrap());
+            assert_eq!(frame, Ok(ClientFrame::KeyExchange { client_operation_id: name }), "{rest}");
         }
     }
 

@@ -47,6 +47,7 @@ mod own_state;
 mod passkeys;
 mod presence;
 mod profiles;
+mod protocol;
 mod receipts;
 mod resume;
 mod retention;
