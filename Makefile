@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help run test lint fmt check cluster bench simulate torture torture-long openapi fuzz-api tools clean-tools
+.PHONY: help run test lint fmt check cluster bench simulate torture torture-long soak openapi fuzz-api tools clean-tools
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -42,6 +42,10 @@ torture: ## break everything for ten minutes, both stacks, and hold the servers 
 
 torture-long: ## until 300 kills and 1,000,000 stored messages, both stacks in turns; hours, for a machine with nothing else to do
 	$(MAKE) torture ARGS="--seed 1000 --minutes 5 --rate 400 --until-kills 300 --until-stored 1000000 $(ARGS)"
+
+soak: ## 200 clients that come and go for ten minutes, both stacks: each one's view must end as the history; ARGS="..." is passed on
+	cargo build --release --locked -p sealpost -p sealpost-torture
+	tools/with-services target/release/sealpost-soak $(ARGS)
 
 openapi: ## write the API description into openapi/
 	cargo run --quiet --locked -- openapi --out openapi

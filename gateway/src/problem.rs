@@ -66,7 +66,7 @@ impl ApiError {
             LaneError::Deleted => Self::message_deleted(),
             LaneError::Changed => Self::new(
                 ProblemKind::Unavailable,
-                "The settings of this conversation are changing. Nothing was taken; try again.",
+                "Others are changing what this depends on all the time. Nothing was taken; try again.",
             ),
             LaneError::OutcomeUnknown => Self::new(
                 ProblemKind::OutcomeUnknown,

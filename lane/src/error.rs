@@ -12,8 +12,8 @@ pub enum LaneError {
     /// The message that was to be changed is deleted.
     #[error("the message is deleted")]
     Deleted,
-    /// It was sealed for settings that have changed since: seal it anew, and hand it over again.
-    #[error("the settings of the conversation have changed")]
+    /// It was made for settings, or for counts, that have changed since: make it anew, and hand it over again.
+    #[error("what the change was decided on has changed")]
     Changed,
     /// The log gave no answer in time: the event may be there now, later or never. Repeat with the same ids.
     #[error("the event log gave no answer in time")]

@@ -71,7 +71,7 @@ impl Fold {
             Rule::DeleteMessageOf(author) => {
                 author == draft.sender_id || self.rights.allow(*role, Action::DeleteOthers)
             }
-            Rule::May(action) => self.rights.allow(*role, action),
+            Rule::May(action) | Rule::MayAdd(action, _) => self.rights.allow(*role, action),
             Rule::Control => true,
         };
         if !allowed {

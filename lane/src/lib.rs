@@ -17,6 +17,7 @@
 //! `tests/` holds each of these against real logs.
 
 mod actor;
+mod additions;
 mod config;
 mod decided;
 mod error;
@@ -59,8 +60,27 @@ pub enum Rule {
     DeleteMessageOf(UserId),
     /// The sender is a participant whose role has this right.
     May(Action),
+    /// The same, and there is room for one more of what was counted.
+    MayAdd(Action, Counted),
     /// Already decided, in a database transaction.
     Control,
+}
+
+/// What there may be only so many of, as somebody counted it before they made a draft. If others were quicker, the lane says
+/// [`LaneError::Changed`]: count again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// The last event that was taken into account.
+    pub as_of: Seq,
+    pub room: Room,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// So many more fit, counting each addition as one more.
+    Left(u32),
+    /// Another user has the same reaction: as long as nobody takes theirs away, it takes no room.
+    Shared,
 }
 
 /// The event as it stands in the log.

@@ -1,6 +1,7 @@
 //! WebSocket frames: JSON text, one object a frame, told apart by `type`.
 //!
-//! `docs/protocol.md` shows an example of each; `tests/golden/frames.json` holds them to the letter.
+//! `docs/protocol.md` shows an example of each; `tests/protocol.rs` holds them to the letter, and `testing/tests/stacks/protocol.rs` sends
+//! them.
 
 use std::collections::BTreeMap;
 
@@ -60,6 +61,12 @@ pub enum ClientFrame {
         /// The first message of the thread that this one belongs to.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         thread_id: Option<MessageId>,
+    },
+    /// Reserved for end-to-end encrypted conversations, which this server does not have: whatever it holds, it is answered by `error` with
+    /// the problem `reserved-frame`, and nothing is passed on.
+    KeyExchange {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        client_operation_id: Option<ClientMessageId>,
     },
     /// Keeps a draft, or with `null` none. Answered only by `error`; the user's other connections get `draft`.
     Draft {

@@ -56,6 +56,8 @@ catalogue! {
     Invalid = "urn:sealpost:problem:invalid", 422, "A value is not allowed";
     /// A frame type that this server does not know.
     UnknownFrame = "urn:sealpost:problem:unknown-frame", 400, "Unknown frame type";
+    /// A frame type that stands for something which comes later.
+    ReservedFrame = "urn:sealpost:problem:reserved-frame", 400, "The frame's type is reserved";
     FrameTooLarge = "urn:sealpost:problem:frame-too-large", 413, "The frame is too large";
     BodyTooLarge = "urn:sealpost:problem:body-too-large", 413, "The body is too large";
     UnsupportedMediaType = "urn:sealpost:problem:unsupported-media-type", 415, "Unsupported media type";

@@ -4,6 +4,7 @@
 //!   none outlives the test process, and their logs are printed when a test fails.
 //! - [`User`]: a signed-in person on one gateway; [`Reply`] prints what was asked and answered when it is not what a test wants.
 //! - [`Socket`]: a WebSocket that fails the test by itself when an event is missing, double or out of order ([`View`]).
+//! - [`State`]: what a reader makes of events and pages.
 //! - [`Load`]: a sender that behaves as a good client does, through crashes: it re-sends what has no answer. [`check_history`] then holds
 //!   what it was told against what is there.
 //! - [`Authenticator`]: a device with passkeys.
@@ -23,6 +24,7 @@ mod files;
 mod history;
 mod http;
 mod load;
+mod log;
 mod mailbox;
 mod port;
 mod process;
@@ -33,6 +35,7 @@ mod settings;
 mod shared;
 mod socket;
 mod stack;
+mod state;
 mod user;
 mod view;
 mod wait;
@@ -54,6 +57,7 @@ pub use settings::{Form, Settings, program};
 pub use shared::{SHARED_ORIGIN, shared};
 pub use socket::{Connect, Incoming, Refused, Socket, message};
 pub use stack::{Links, Running, Stack};
+pub use state::{Shown, State};
 pub use user::{Message, User, unique};
 pub use view::View;
 pub use wait::{PATIENCE, eventually, within};

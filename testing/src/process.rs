@@ -122,6 +122,14 @@ impl Process {
         self.child().as_ref().map(Child::id)
     }
 
+    /// Memory that it uses now, in KiB; 0 if it does not run.
+    pub fn resident_kib(&self) -> u64 {
+        let status = self.id().and_then(|id| std::fs::read_to_string(format!("/proc/{id}/status")).ok());
+        let status = status.unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or_default()
+    }
+
     /// If it has ended by itself: how. It can be started again then.
     pub fn take_ended(&self) -> Option<ExitStatus> {
         let mut child = self.child();

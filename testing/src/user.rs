@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::api::{Api, Reply};
 use crate::socket::{Connect, Socket};
 use crate::stack::Stack;
+use crate::state::State;
 
 /// A name that nothing else has, on a stack that tests share.
 pub fn unique(start: &str) -> String {
@@ -137,6 +138,35 @@ impl User {
                 return messages;
             }
         }
+    }
+
+    /// Reads the history after this seq into a state, as the protocol says to do after a `gap`.
+    pub async fn read_into(&self, conversation: &str, state: &mut State, mut after: u64) {
+        loop {
+            let path = format!("/api/conversations/{conversation}/messages?after={after}&limit=200");
+            let page = self.get(&path).await.ok(200);
+            for message in page["messages"].as_array().unwrap() {
+                after = message["seq"].as_u64().unwrap();
+                let mut reactions = Vec::new();
+                if message["reactions"].as_array().is_some_and(|some| !some.is_empty()) {
+                    let path = format!("/api/messages/{}/reactions?limit=200", message["id"].as_str().unwrap());
+                    let page = self.get(&path).await.ok(200);
+                    assert_eq!(page["has_more"], false, "more reactions than this reads: {path}");
+                    reactions = page["reactions"].as_array().unwrap().clone();
+                }
+                state.page(message, &reactions);
+            }
+            if page["has_more"] != true {
+                return;
+            }
+        }
+    }
+
+    /// The whole conversation, as the history shows it.
+    pub async fn state(&self, conversation: &str) -> State {
+        let mut state = State::default();
+        self.read_into(conversation, &mut state, 0).await;
+        state
     }
 
     /// How to open a WebSocket; change it, or call `open`.

@@ -11,6 +11,8 @@ pub struct View {
     cursor: BTreeMap<String, u64>,
     events: BTreeMap<String, Vec<Value>>,
     messages: HashSet<String>,
+    /// By conversation and user: delivered and read, as far as frames have said.
+    receipts: BTreeMap<(String, String), (u64, u64)>,
 }
 
 impl View {
@@ -26,6 +28,12 @@ impl View {
     pub fn record(&mut self, frame: &Value) {
         let kind = frame["type"].as_str().unwrap_or_else(|| panic!("a frame without type: {frame}"));
         let Some(conversation) = frame["conversation_id"].as_str().map(str::to_owned) else { return };
+        if kind == "receipt" {
+            let mark = |name: &str| frame[name].as_u64().unwrap_or(0);
+            let user = frame["user_id"].as_str().unwrap_or_default().to_owned();
+            let known = self.receipts.entry((conversation.clone(), user)).or_default();
+            *known = (known.0.max(mark("delivered_seq")), known.1.max(mark("read_seq")));
+        }
         match kind {
             "message_ack" | "change_ack" | "draft" | "snapshot" | "stored" | "receipt" | "typing_start"
             | "typing_stop" | "presence_update" | "conversation_state" | "scheduled_message" => {}
@@ -73,6 +81,11 @@ impl View {
     pub fn messages(&self, conversation: &str) -> Vec<crate::Message> {
         let events = self.events(conversation).iter();
         events.filter(|event| event["type"] == "message").map(crate::Message::of).collect()
+    }
+
+    /// How far a user has got, as far as frames have said: delivered and read.
+    pub fn receipt(&self, conversation: &str, user: &str) -> (u64, u64) {
+        self.receipts.get(&(conversation.to_owned(), user.to_owned())).copied().unwrap_or_default()
     }
 
     /// Texts of the messages.

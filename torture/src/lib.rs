@@ -4,7 +4,8 @@
 //! - `client`: people on several devices, with an outbox and a cursor, as `docs/protocol.md` wants clients to be;
 //! - `nemesis`: faults, and the schedule that a seed makes of them;
 //! - `run`: a stack, both of these, healing, and reading everything back;
-//! - [`report`]: text, JSON and a picture.
+//! - [`report`]: text, JSON and a picture;
+//! - [`soak`](soak()): the same servers without faults, and many clients that come and go.
 //!
 //! `docs/reliability.md` says what was run and found.
 
@@ -19,11 +20,13 @@ mod nemesis;
 mod recorder;
 pub mod report;
 mod run;
+mod soak;
 
 use std::path::Path;
 
 pub use nemesis::{Fault, Schedule, Skipped};
 pub use run::{Outcome, Request, run};
+pub use soak::{Counts, Report as SoakReport, Soak, soak};
 
 /// Judges a history that was written before.
 pub fn check_file(path: &Path) -> std::io::Result<checker::Verdict> {

@@ -130,7 +130,8 @@ impl Reader<'_> {
                     Err(RecvError::Closed) => return Some(CloseCode::GoingAway),
                 },
                 message = self.socket.recv() => match message {
-                    None | Some(Err(_) | Ok(Message::Close(_))) => return None,
+                    None | Some(Ok(Message::Close(_))) => return None,
+                    Some(Err(_)) => return Some(CloseCode::ProtocolError),
                     Some(Ok(message)) => self.on_message(message).await,
                 },
                 () = &mut next_beat => {

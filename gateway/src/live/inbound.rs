@@ -14,7 +14,7 @@ use crate::auth::{Principal, Scope, authenticate};
 use crate::conversations::find_start;
 use crate::drafts;
 use crate::limits::Class;
-use crate::messages::{self, Current, Outgoing};
+use crate::messages::{self, Change, Outgoing};
 use crate::presence;
 use crate::problem::{ApiError, ApiResult};
 use crate::receipts::{self, Reached};
@@ -76,10 +76,11 @@ struct Names {
 }
 
 /// As [`ClientFrame`] knows them.
-const CLIENT_FRAMES: [&str; 15] = [
+const CLIENT_FRAMES: [&str; 16] = [
     "authenticate",
     "ping",
     "message",
+    "key_exchange",
     "resume",
     "message_read",
     "message_edit",
@@ -108,7 +109,7 @@ pub fn parse(text: &str, max_bytes: usize) -> Result<ClientFrame, Box<ServerFram
     if let Some(frame) = parse_message(text) {
         return Ok(frame);
     }
-    serde_json::from_str(text).map_err(|cause| {
+    serde_json::from_str(text).or_else(|cause| {
         #[derive(serde::Deserialize)]
         struct Outline {
             r#type: Option<serde_json::Value>,
@@ -116,15 +117,19 @@ pub fn parse(text: &str, max_bytes: usize) -> Result<ClientFrame, Box<ServerFram
             client_operation_id: Option<ClientMessageId>,
         }
         let Ok(outline) = serde_json::from_str::<Outline>(text) else {
-            return error(
+            return Err(error(
                 ProblemKind::Malformed,
                 format!("The frame is not a JSON object as documented: {cause}."),
                 Names::default(),
-            );
+            ));
         };
         let Outline { client_message_id, client_operation_id, .. } = outline;
         let names = Names { client_message_id, client_operation_id };
-        match outline.r#type.as_ref().and_then(serde_json::Value::as_str) {
+        Err(match outline.r#type.as_ref().and_then(serde_json::Value::as_str) {
+            // What it will hold is not decided, so nothing in it is wrong.
+            Some("key_exchange") => {
+                return Ok(ClientFrame::KeyExchange { client_operation_id: names.client_operation_id });
+            }
             Some(name) if CLIENT_FRAMES.contains(&name) => {
                 error(ProblemKind::Malformed, format!("The frame is not as documented: {cause}."), names)
             }
@@ -134,7 +139,7 @@ pub fn parse(text: &str, max_bytes: usize) -> Result<ClientFrame, Box<ServerFram
                 error(ProblemKind::UnknownFrame, detail, names)
             }
             None => error(ProblemKind::Malformed, "The frame has no `type`.".to_owned(), names),
-        }
+        })
     })
 }
 
@@ -211,6 +216,11 @@ pub async fn handle(app: App, connection: Arc<Connection>, frame: ClientFrame) -
             let what = Change::Pin { add: !remove };
             change(&app, &connection, conversation_id, message_id, client_operation_id, what).await;
         }
+        ClientFrame::KeyExchange { client_operation_id } => {
+            let detail = "Frames of type `key_exchange` are for end-to-end encrypted conversations, which this server does not have yet. Nothing was passed on.";
+            let problem = Problem::new(ProblemKind::ReservedFrame, detail);
+            connection.send(&ServerFrame::Error { problem, client_message_id: None, client_operation_id });
+        }
         ClientFrame::Draft { conversation_id, text } => {
             let (user, session) = (connection.user_id, connection.session_id);
             let put = match connection.check(Scope::Send, conversation_id) {
@@ -229,14 +239,6 @@ pub async fn handle(app: App, connection: Arc<Connection>, frame: ClientFrame) -
     Next::Go
 }
 
-/// What a frame wants to do with a message.
-enum Change {
-    Edit(String),
-    Delete,
-    React { emoji: String, add: bool },
-    Pin { add: bool },
-}
-
 /// Returns when the log has the change, so that the next frame is read with it in place; its ack comes when the store has it.
 async fn change(
     app: &App,
@@ -249,14 +251,7 @@ async fn change(
     let user = connection.user_id;
     let accepted = async {
         connection.check(Scope::Send, conversation)?;
-        let current = Current::load(app, user, Some(conversation), message).await?;
-        let decision = match what {
-            Change::Edit(text) => messages::edit(app, user, &current, text).await?,
-            Change::Delete => messages::delete(app, user, &current),
-            Change::React { emoji, add } => messages::react(app, user, &current, emoji, add).await?,
-            Change::Pin { add } => messages::pin(app, user, &current, add).await?,
-        };
-        messages::submit_change(app, conversation, message, decision).await
+        messages::change(app, user, Some(conversation), message, what).await
     };
     match accepted.await {
         Ok(accepted) => {
@@ -359,17 +354,8 @@ impl Sending {
                 }
                 true
             }
-            Progress::Voided { original_id, original_seq } => {
-                self.end();
-                self.connection.send(&ServerFrame::MessageAck {
-                    client_message_id: self.outgoing.client_message_id.clone(),
-                    conversation_id: self.outgoing.conversation_id,
-                    message_id: original_id,
-                    seq: original_seq,
-                    level: AckLevel::Stored,
-                    stored: true,
-                    duplicate: true,
-                });
+            Progress::Voided { original_seq, .. } => {
+                self.answer_voided(original_seq);
                 true
             }
         }
@@ -402,6 +388,31 @@ impl Sending {
                 seq: appended.event.seq,
             });
         }
+    }
+
+    /// The store found that the name was used long before: as [`Self::answer_duplicate`].
+    fn answer_voided(&mut self, original: Seq) {
+        let waits = !std::mem::replace(&mut self.answered, true);
+        let (app, connection, outgoing) = (self.app.clone(), Arc::clone(&self.connection), self.outgoing.clone());
+        self.app.tasks.spawn(async move {
+            let same = async {
+                let first = messages::first(&app, outgoing.conversation_id, original).await?;
+                messages::check_same(&app, &outgoing, &first).await?;
+                Ok::<_, ApiError>(first)
+            };
+            let answer = match same.await {
+                Ok(first) => ack_frame(&outgoing, &first, AckLevel::Stored, true),
+                Err(ApiError(problem)) => ServerFrame::Error {
+                    problem,
+                    client_message_id: Some(outgoing.client_message_id),
+                    client_operation_id: None,
+                },
+            };
+            if waits {
+                connection.end_send();
+            }
+            connection.send(&answer);
+        });
     }
 
     /// The same id was sent before: the first answer again, or a refusal if the text differs. Opening may need the store, so it
@@ -482,6 +493,15 @@ mod tests {
             let short = parse_message(&text);
             assert_eq!(short, Some(serde_json::from_str(&text).unwrap()), "{text}");
             assert_eq!(short, parse(&text, 1000).ok());
+        }
+    }
+
+    #[test]
+    fn whatever_a_reserved_frame_holds_it_is_known_as_one() {
+        for rest in ["", r#","client_operation_id":"o-1""#, r#","conversation_id":7,"keys":[{"a":null}],"client_operation_id":"o-1""#] {
+            let frame = parse(&format!(r#"{{"type":"key_exchange"{rest}}}"#), 1000);
+            let name = rest.contains("o-1").then(|| ClientMessageId::try_from("o-1".to_owned()).unwrap());
+            assert_eq!(frame, Ok(ClientFrame::KeyExchange { client_operation_id: name }), "{rest}");
         }
     }
 

@@ -272,7 +272,9 @@ impl Session {
                 message = socket.recv(), if may_read => {
                     self.heard = Instant::now();
                     match message {
-                        None | Some(Err(_) | Ok(Message::Close(_))) => return None,
+                        None | Some(Ok(Message::Close(_))) => return None,
+                        // A client that is gone hears nothing of it; one that breaks the WebSocket protocol learns why this ends.
+                        Some(Err(_)) => return Some(CloseCode::ProtocolError),
                         Some(Ok(message)) => if let Err(code) = self.on_message(message) {
                             return Some(code);
                         }

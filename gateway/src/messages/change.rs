@@ -7,9 +7,25 @@ use sealpost_lane::{Appended, Draft, LaneError, Progress, Rule, Waiter};
 use sealpost_schema::{ConversationId, EventBody, EventId, MessageId, Seq, UserId};
 use tokio::sync::oneshot;
 
+use super::current::Current;
+use super::delete::delete;
+use super::edit::edit;
 use super::model::ChangeResponse;
+use super::pin::pin;
+use super::react::react;
 use crate::problem::{ApiError, ApiResult};
 use crate::state::App;
+
+/// A change is decided anew so often at most, when others were quicker with what it counts on.
+const MAX_ATTEMPTS: usize = 20;
+
+/// What somebody wants to do with a message.
+pub enum Change {
+    Edit(String),
+    Delete,
+    React { emoji: String, add: bool },
+    Pin { add: bool },
+}
 
 /// What is to be done.
 pub enum Decision {
@@ -29,21 +45,45 @@ pub struct Accepted {
     stored: Option<oneshot::Receiver<bool>>,
 }
 
+/// Decides and hands over; returns when the log has the change. `conversation`: as for [`Current::load`].
+pub async fn change(
+    app: &App,
+    user: UserId,
+    conversation: Option<ConversationId>,
+    message: MessageId,
+    change: Change,
+) -> ApiResult<Accepted> {
+    let mut attempts = 1;
+    loop {
+        let current = Current::load(app, user, conversation, message).await?;
+        let decision = match &change {
+            Change::Edit(text) => edit(app, user, &current, text).await?,
+            Change::Delete => delete(app, user, &current),
+            Change::React { emoji, add } => react(app, user, &current, emoji, *add).await?,
+            Change::Pin { add } => pin(app, user, &current, *add).await?,
+        };
+        match submit(app, current.conversation_id(), message, decision).await {
+            Err(LaneError::Changed) if attempts < MAX_ATTEMPTS => attempts += 1,
+            done => return done.map_err(|error| ApiError::lane(&error)),
+        }
+    }
+}
+
 /// Hands the change to the lane and waits until the log has it.
-pub async fn submit(
+async fn submit(
     app: &App,
     conversation_id: ConversationId,
     message_id: MessageId,
     decision: Decision,
-) -> ApiResult<Accepted> {
+) -> Result<Accepted, LaneError> {
     let answer = |changed, seq| ChangeResponse { message_id, conversation_id, changed, seq, stored: true };
     let draft = match decision {
         Decision::Nothing(seq) => return Ok(Accepted { response: answer(false, seq), stored: None }),
         Decision::Append(draft) => draft,
     };
     let (waiter, accepted, stored) = waiter();
-    app.lanes.submit(conversation_id, draft, waiter).await.map_err(|error| ApiError::lane(&error))?;
-    let accepted = accepted.await.unwrap_or(Err(LaneError::OutcomeUnknown)).map_err(|error| ApiError::lane(&error))?;
+    app.lanes.submit(conversation_id, draft, waiter).await?;
+    let accepted = accepted.await.unwrap_or(Err(LaneError::OutcomeUnknown))?;
     Ok(Accepted { response: answer(!accepted.duplicate, Some(accepted.event.seq)), stored: Some(stored) })
 }
 

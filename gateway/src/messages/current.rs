@@ -21,6 +21,10 @@ pub struct Current {
     pub edit: Option<Arc<Event>>,
     /// What the log has about it and the store has not, in order.
     pub unstored: Vec<Arc<Event>>,
+    /// All of this knows every event up to here.
+    pub as_of: Seq,
+    /// Pins of the conversation that the log has made and ended and the store perhaps has not, in order.
+    pub pins: Vec<(MessageId, bool)>,
     /// It has disappeared.
     expired: bool,
 }
@@ -55,13 +59,15 @@ impl Current {
                 None => find(app, user, id).await?,
             },
         };
+        let as_of = tail.last.filter(|_| tail.reaches).map_or(floor, |(_, head)| head.max(floor));
+        let pins = events.values().filter_map(|event| pin_of(&event.body)).collect();
         let unstored: Vec<_> = events.into_values().filter(|event| event.body.target() == Some(id)).collect();
         let edit = match newest_edit(&unstored, row.edited_seq) {
             Some(edit) => Some(edit),
             None => stored_edit(app, &row).await?,
         };
         let expired = row.is_expired(app.clock.now());
-        Ok(Self { row, edit, unstored, expired })
+        Ok(Self { row, edit, unstored, as_of, pins, expired })
     }
 
     pub fn conversation_id(&self) -> ConversationId {
@@ -111,6 +117,17 @@ impl Current {
         };
         let opened = app.keys.open(conversation, id, sender, sealed.unwrap_or_default()).await;
         Ok((opened.ok(), seq))
+    }
+}
+
+/// Which message is pinned by this, or is not any more.
+fn pin_of(body: &EventBody) -> Option<(MessageId, bool)> {
+    match body {
+        EventBody::MessagePinned { message_id, .. } => Some((*message_id, true)),
+        EventBody::MessageUnpinned { message_id, .. } | EventBody::MessageDeleted { message_id, .. } => {
+            Some((*message_id, false))
+        }
+        _ => None,
     }
 }
 

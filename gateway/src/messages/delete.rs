@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use sealpost_lane::{Draft, Rule};
 use sealpost_schema::{EventBody, MessageId, Problem, UserId};
 
-use super::change::{Decision, draft, submit};
+use super::change::{Change, Decision, change, draft};
 use super::current::Current;
 use crate::auth::Principal;
 use crate::problem::{ApiResult, Path};
@@ -31,9 +31,7 @@ pub async fn delete_message(
     principal: Principal,
     Path(id): Path<MessageId>,
 ) -> ApiResult<StatusCode> {
-    let current = Current::load(&app, principal.user_id, None, id).await?;
-    let conversation = current.conversation_id();
-    submit(&app, conversation, id, delete(&app, principal.user_id, &current)).await?.stored().await;
+    change(&app, principal.user_id, None, id, Change::Delete).await?.stored().await;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -6,7 +6,7 @@ use sealpost_lane::Rule;
 use sealpost_schema::{EventBody, EventId, MessageId, Problem, UserId};
 use serde::Deserialize;
 
-use super::change::{Decision, draft, submit};
+use super::change::{Change, Decision, change, draft};
 use super::current::Current;
 use super::links;
 use super::model::ChangeResponse;
@@ -48,28 +48,25 @@ pub async fn edit_message(
     Path(id): Path<MessageId>,
     Body(request): Body<EditMessageRequest>,
 ) -> ApiResult<Json<ChangeResponse>> {
-    let current = Current::load(&app, principal.user_id, None, id).await?;
-    let conversation = current.conversation_id();
-    let decision = edit(&app, principal.user_id, &current, request.text).await?;
-    Ok(Json(submit(&app, conversation, id, decision).await?.stored().await))
+    Ok(Json(change(&app, principal.user_id, None, id, Change::Edit(request.text)).await?.stored().await))
 }
 
-pub async fn edit(app: &App, user: UserId, current: &Current, text: String) -> ApiResult<Decision> {
-    check_text(&text, app.config.max_text_bytes)?;
+pub async fn edit(app: &App, user: UserId, current: &Current, text: &str) -> ApiResult<Decision> {
+    check_text(text, app.config.max_text_bytes)?;
     if current.is_deleted() {
         return Err(ApiError::message_deleted());
     }
     let (before, seq) = current.text(app).await?;
-    if before.as_ref() == Some(&text) {
+    if before.as_deref() == Some(text) {
         return Ok(Decision::Nothing(Some(seq)));
     }
-    let (mentions, mentions_all) = links::mentions(app, user, current.conversation_id(), &text).await?;
+    let (mentions, mentions_all) = links::mentions(app, user, current.conversation_id(), text).await?;
     let key = current.key(app).await?;
     let id = EventId::new();
-    let sealed = app.keys.seal(&key, id, user, &text).map_err(|error| ApiError::internal(&error))?;
+    let sealed = app.keys.seal(&key, id, user, text).map_err(|error| ApiError::internal(&error))?;
     let (message_id, message_seq, expires_at) = (current.id(), current.seq(), current.expires_at());
     if expires_at.is_none() {
-        app.keys.remember(id, message_id, text);
+        app.keys.remember(id, message_id, text.to_owned());
     }
     let body = EventBody::MessageEdited { message_id, message_seq, sealed, mentions, mentions_all, expires_at };
     Ok(Decision::Append(draft(app, user, id, body, Rule::EditMessageOf(current.author()))))

@@ -10,6 +10,7 @@ use sealpost_schema::entities::{event, participant, user};
 use sealpost_schema::{Action, ConversationId, MessageId, MessageLinks, UserId};
 
 use super::current::Current;
+use crate::conversations::load_start;
 use crate::problem::{ApiError, ApiResult};
 use crate::state::App;
 use crate::users::username::normalize;
@@ -27,6 +28,10 @@ pub async fn resolve(
     thread_id: Option<MessageId>,
 ) -> ApiResult<Option<Box<MessageLinks>>> {
     let (mentions, mentions_all) = mentions(app, sender, conversation, text).await?;
+    if reply_to.is_some() || thread_id.is_some() {
+        // Who takes no part is told what they would be told without a reply, so that they do not learn whether there is such a conversation.
+        load_start(app, sender, conversation, "conversation").await?;
+    }
     if let Some(id) = reply_to {
         Current::load(app, sender, Some(conversation), id).await?;
     }

@@ -23,17 +23,12 @@ mod submit;
 mod thread_state;
 mod threads;
 
-pub use change::submit as submit_change;
-pub use current::Current;
-pub use delete::delete;
-pub use edit::edit;
+pub use change::{Change, change};
 pub use get::find;
 pub use links::{mentions as resolve_mentions, resolve as resolve_links};
 pub use model::MessageResponse;
-pub use pin::pin;
-pub use react::react;
 pub use show::{Found, show};
-pub use submit::{Outgoing, check_same, check_text, key_error, submit};
+pub use submit::{Outgoing, check_same, check_text, first, key_error, submit};
 
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;

@@ -1,14 +1,17 @@
 //! `PUT` and `DELETE /messages/{message_id}/pin`, the frame `message_pin`, and `GET /conversations/{conversation_id}/pins`
 
+use std::collections::HashSet;
+
 use axum::Json;
 use axum::extract::State;
-use sea_orm::{ColumnTrait as _, PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, Select};
-use sealpost_lane::Rule;
+use sea_orm::prelude::Uuid;
+use sea_orm::{ColumnTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, Select};
+use sealpost_lane::{Counted, Room, Rule};
 use sealpost_schema::entities::event;
 use sealpost_schema::{Action, ConversationId, EventBody, EventId, MessageId, Problem, ProblemKind, Seq, UserId};
 use serde::Serialize;
 
-use super::change::{Decision, draft, submit};
+use super::change::{Change, Decision, change, draft};
 use super::current::Current;
 use super::model::{ChangeResponse, MessageResponse};
 use super::show::{Found, show};
@@ -17,8 +20,8 @@ use crate::conversations::find_visible;
 use crate::problem::{ApiError, ApiResult, Path};
 use crate::state::App;
 
-/// Pinned messages of one conversation. Requests at the same time may go past it by as many as there are.
-const MAX_PINS: u64 = 100;
+/// Pinned messages of one conversation.
+const MAX_PINS: u32 = 100;
 
 /// Pin a message
 ///
@@ -40,7 +43,7 @@ pub async fn pin_message(
     principal: Principal,
     Path(id): Path<MessageId>,
 ) -> ApiResult<Json<ChangeResponse>> {
-    change(&app, principal.user_id, id, true).await
+    Ok(Json(change(&app, principal.user_id, None, id, Change::Pin { add: true }).await?.stored().await))
 }
 
 /// Unpin a message
@@ -63,13 +66,7 @@ pub async fn unpin_message(
     principal: Principal,
     Path(id): Path<MessageId>,
 ) -> ApiResult<Json<ChangeResponse>> {
-    change(&app, principal.user_id, id, false).await
-}
-
-async fn change(app: &App, user: UserId, id: MessageId, add: bool) -> ApiResult<Json<ChangeResponse>> {
-    let current = Current::load(app, user, None, id).await?;
-    let decision = pin(app, user, &current, add).await?;
-    Ok(Json(submit(app, current.conversation_id(), id, decision).await?.stored().await))
+    Ok(Json(change(&app, principal.user_id, None, id, Change::Pin { add: false }).await?.stored().await))
 }
 
 pub async fn pin(app: &App, user: UserId, current: &Current, add: bool) -> ApiResult<Decision> {
@@ -86,21 +83,40 @@ pub async fn pin(app: &App, user: UserId, current: &Current, add: bool) -> ApiRe
     if newest.is_some_and(|(_, pinned)| pinned) == add {
         return Ok(Decision::Nothing(newest.map(|(seq, _)| seq)));
     }
-    let conversation = current.conversation_id();
-    if add {
-        let count = pinned(app, conversation, user).count(&app.db).await.map_err(|error| ApiError::store(&error))?;
-        if count >= MAX_PINS {
-            let detail = format!("{MAX_PINS} messages are pinned here, the most there may be. Unpin one first.");
-            return Err(ApiError::new(ProblemKind::TooManyPins, detail));
-        }
-    }
+    let rule = if add { Rule::MayAdd(Action::Pin, count(app, current).await?) } else { Rule::May(Action::Pin) };
     let (message_id, message_seq) = (current.id(), current.seq());
     let body = if add {
         EventBody::MessagePinned { message_id, message_seq }
     } else {
         EventBody::MessageUnpinned { message_id, message_seq }
     };
-    Ok(Decision::Append(draft(app, user, EventId::new(), body, Rule::May(Action::Pin))))
+    Ok(Decision::Append(draft(app, user, EventId::new(), body, rule)))
+}
+
+/// Whoever asks, all pins count: also those on messages that are hidden from them.
+async fn count(app: &App, current: &Current) -> ApiResult<Counted> {
+    let stored: Vec<Uuid> = event::Entity::pinned_of(current.row.conversation_id)
+        .filter(event::Entity::not_expired(app.clock.now()))
+        .select_only()
+        .column(event::Column::Id)
+        .into_tuple()
+        .all(&app.db)
+        .await
+        .map_err(|error| ApiError::store(&error))?;
+    let mut pinned: HashSet<MessageId> = stored.into_iter().map(MessageId).collect();
+    for (message, is_pinned) in &current.pins {
+        if *is_pinned {
+            pinned.insert(*message);
+        } else {
+            pinned.remove(message);
+        }
+    }
+    let left = MAX_PINS.saturating_sub(u32::try_from(pinned.len()).unwrap_or(u32::MAX));
+    if left == 0 {
+        let detail = format!("{MAX_PINS} messages are pinned here, the most there may be. Unpin one first.");
+        return Err(ApiError::new(ProblemKind::TooManyPins, detail));
+    }
+    Ok(Counted { as_of: current.as_of, room: Room::Left(left) })
 }
 
 fn pinned(app: &App, conversation: ConversationId, user: UserId) -> Select<event::Entity> {
@@ -133,7 +149,7 @@ pub async fn list_pins(
 ) -> ApiResult<Json<ListPinsResponse>> {
     find_visible(&app, principal.user_id, id, "conversation").await?;
     let pinned = pinned(&app, id, principal.user_id).order_by_desc(event::Column::PinnedSeq);
-    let rows = pinned.limit(MAX_PINS * 2).all(&app.db);
+    let rows = pinned.limit(u64::from(MAX_PINS) * 2).all(&app.db);
     let rows = rows.await.map_err(|error| ApiError::store(&error))?;
     let found = rows.into_iter().map(Found::from).collect();
     Ok(Json(ListPinsResponse { messages: show(&app, principal.user_id, found).await? }))

@@ -1,16 +1,18 @@
 //! `POST /messages/{message_id}/reactions`, `DELETE /messages/{message_id}/reactions/{emoji}`, and the frame `reaction`
 
+use std::collections::{HashMap, HashSet};
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use sea_orm::prelude::Uuid;
-use sea_orm::{EntityTrait as _, QuerySelect as _};
-use sealpost_lane::Rule;
+use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QuerySelect as _};
+use sealpost_lane::{Counted, Room, Rule};
 use sealpost_schema::entities::reaction;
 use sealpost_schema::{Action, EventBody, EventId, MessageId, Problem, ProblemKind, ReactionHash, Seq, UserId};
 use serde::Deserialize;
 
-use super::change::{Decision, draft, submit};
+use super::change::{Change, Decision, change, draft};
 use super::current::Current;
 use super::emoji;
 use super::model::ChangeResponse;
@@ -19,8 +21,8 @@ use crate::auth::Principal;
 use crate::problem::{ApiError, ApiResult, Body, Path};
 use crate::state::App;
 
-/// Different emojis of one message. Requests at the same time may go past it by as many as there are.
-const MAX_DIFFERENT: u64 = 50;
+/// Different emojis of one message.
+const MAX_DIFFERENT: u32 = 50;
 
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -58,9 +60,8 @@ pub async fn add_reaction(
     Path(id): Path<MessageId>,
     Body(request): Body<AddReactionRequest>,
 ) -> ApiResult<(StatusCode, Json<ChangeResponse>)> {
-    let current = Current::load(&app, principal.user_id, None, id).await?;
-    let decision = react(&app, principal.user_id, &current, request.emoji, true).await?;
-    let response = submit(&app, current.conversation_id(), id, decision).await?.stored().await;
+    let what = Change::React { emoji: request.emoji, add: true };
+    let response = change(&app, principal.user_id, None, id, what).await?.stored().await;
     let status = if response.changed { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(response)))
 }
@@ -86,13 +87,12 @@ pub async fn remove_reaction(
     principal: Principal,
     Path((id, emoji)): Path<(MessageId, String)>,
 ) -> ApiResult<Json<ChangeResponse>> {
-    let current = Current::load(&app, principal.user_id, None, id).await?;
-    let decision = react(&app, principal.user_id, &current, emoji, false).await?;
-    Ok(Json(submit(&app, current.conversation_id(), id, decision).await?.stored().await))
+    let what = Change::React { emoji, add: false };
+    Ok(Json(change(&app, principal.user_id, None, id, what).await?.stored().await))
 }
 
-pub async fn react(app: &App, user: UserId, current: &Current, emoji: String, add: bool) -> ApiResult<Decision> {
-    if !emoji::is_reaction(&emoji) {
+pub async fn react(app: &App, user: UserId, current: &Current, emoji: &str, add: bool) -> ApiResult<Decision> {
+    if !emoji::is_reaction(emoji) {
         return Err(ApiError::invalid(emoji::RULE));
     }
     if current.is_deleted() {
@@ -100,27 +100,26 @@ pub async fn react(app: &App, user: UserId, current: &Current, emoji: String, ad
     }
     let conversation = current.conversation_id();
     let hash_key = app.keys.hash_key(conversation, "reaction").await.map_err(key_error)?;
-    let reaction = ReactionHash(Uuid::from_bytes(hash_key.hash(emoji::canonical(&emoji).as_bytes())));
+    let reaction = ReactionHash(Uuid::from_bytes(hash_key.hash(emoji::canonical(emoji).as_bytes())));
     let (there, seq) = state(app, user, current, reaction).await?;
     if there == add {
         return Ok(Decision::Nothing(seq));
     }
-    if add {
-        check_count(app, current, reaction).await?;
-    }
+    let rule =
+        if add { Rule::MayAdd(Action::React, count(app, current, reaction).await?) } else { Rule::May(Action::React) };
     let key = current.key(app).await?;
     let id = EventId::new();
-    let sealed = app.keys.seal(&key, id, user, &emoji).map_err(|error| ApiError::internal(&error))?;
+    let sealed = app.keys.seal(&key, id, user, emoji).map_err(|error| ApiError::internal(&error))?;
     let (message_id, message_seq, expires_at) = (current.id(), current.seq(), current.expires_at());
     if expires_at.is_none() {
-        app.keys.remember(id, message_id, emoji);
+        app.keys.remember(id, message_id, emoji.to_owned());
     }
     let body = if add {
         EventBody::ReactionAdded { message_id, message_seq, reaction, sealed, expires_at }
     } else {
         EventBody::ReactionRemoved { message_id, message_seq, reaction, sealed, expires_at }
     };
-    Ok(Decision::Append(draft(app, user, id, body, Rule::May(Action::React))))
+    Ok(Decision::Append(draft(app, user, id, body, rule)))
 }
 
 /// Whether the user's reaction is there, and since which event: of what the store and the log say the newest counts.
@@ -137,20 +136,50 @@ async fn state(app: &App, user: UserId, current: &Current, reaction: ReactionHas
     Ok((newest.is_some_and(|(_, added)| added), newest.map(|(seq, _)| seq)))
 }
 
-async fn check_count(app: &App, current: &Current, reaction: ReactionHash) -> ApiResult<()> {
-    let different: Vec<Uuid> = reaction::Entity::of(current.row.id)
+/// Which reactions there are, of those whose last word is in the store and of those whose last word may be in the log alone. Each user is
+/// looked up in one place: so nothing is missed that is stored meanwhile.
+async fn count(app: &App, current: &Current, own: ReactionHash) -> ApiResult<Counted> {
+    let mut words: HashMap<(ReactionHash, UserId), (Seq, bool)> = HashMap::new();
+    for event in &current.unstored {
+        let (reaction, added) = match event.body {
+            EventBody::ReactionAdded { reaction, .. } => (reaction, true),
+            EventBody::ReactionRemoved { reaction, .. } => (reaction, false),
+            _ => continue,
+        };
+        words.insert((reaction, event.sender_id), (event.seq, added));
+    }
+    let logged: HashSet<Uuid> = words.keys().map(|(_, user)| user.0).collect();
+    let mut there: HashSet<ReactionHash> = reaction::Entity::of(current.row.id)
+        .filter(reaction::Column::UserId.is_not_in(logged.iter().copied()))
         .select_only()
         .column(reaction::Column::Reaction)
         .distinct()
-        .limit(MAX_DIFFERENT + 1)
-        .into_tuple()
+        .into_tuple::<Uuid>()
         .all(&app.db)
         .await
-        .map_err(|error| ApiError::store(&error))?;
-    if (different.len() as u64) < MAX_DIFFERENT || different.contains(&reaction.0) {
-        return Ok(());
+        .map_err(|error| ApiError::store(&error))?
+        .into_iter()
+        .map(ReactionHash)
+        .collect();
+    if !logged.is_empty() {
+        let rows = reaction::Entity::find()
+            .filter(reaction::Column::MessageId.eq(current.row.id))
+            .filter(reaction::Column::UserId.is_in(logged))
+            .all(&app.db)
+            .await
+            .map_err(|error| ApiError::store(&error))?;
+        for row in rows {
+            let word = words.entry((ReactionHash(row.reaction), UserId(row.user_id))).or_default();
+            *word = (*word).max((Seq::from_db(row.seq), row.added));
+        }
+        there.extend(words.iter().filter(|(_, (_, added))| *added).map(|((reaction, _), _)| *reaction));
     }
-    let detail =
-        format!("The message has {MAX_DIFFERENT} different reactions, the most there may be. Add to one of those.");
-    Err(ApiError::new(ProblemKind::TooManyReactions, detail))
+    let left = MAX_DIFFERENT.saturating_sub(u32::try_from(there.len()).unwrap_or(u32::MAX));
+    let room = if there.contains(&own) { Room::Shared } else { Room::Left(left) };
+    if room == Room::Left(0) {
+        let detail =
+            format!("The message has {MAX_DIFFERENT} different reactions, the most there may be. Add to one of those.");
+        return Err(ApiError::new(ProblemKind::TooManyReactions, detail));
+    }
+    Ok(Counted { as_of: current.as_of, room })
 }

@@ -8,7 +8,7 @@ use sealpost_schema::{AckLevel, ClientMessageId, ConversationId, MessageId, Prob
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use super::{Outgoing, check_same, submit};
+use super::{Outgoing, check_same, first, submit};
 use crate::auth::Principal;
 use crate::problem::{ApiError, ApiResult, Body, Path};
 use crate::state::App;
@@ -78,8 +78,11 @@ pub async fn send_message(
     let outgoing = Outgoing { conversation_id, client_message_id, text, reply_to, thread_id, retry };
     let (waiter, receiver) = waiter(ack);
     submit(&app, principal.user_id, outgoing.clone(), waiter).await?;
-    let (appended, stored) =
-        receiver.await.unwrap_or(Err(LaneError::OutcomeUnknown)).map_err(|error| ApiError::lane(&error))?;
+    let told = receiver.await.unwrap_or(Err(LaneError::OutcomeUnknown)).map_err(|error| ApiError::lane(&error))?;
+    let (appended, stored) = match told {
+        Told::Sent(appended, stored) => (appended, stored),
+        Told::Voided(original_seq) => (first(&app, conversation_id, original_seq).await?, true),
+    };
     if appended.duplicate {
         check_same(&app, &outgoing, &appended).await?;
     }
@@ -97,30 +100,33 @@ pub async fn send_message(
     Ok((status, Json(response)))
 }
 
-type Sent = Result<(Appended, bool), LaneError>;
+enum Told {
+    /// And whether the store has it.
+    Sent(Appended, bool),
+    /// The store found that the name had been used long before, by the message with this number.
+    Voided(Seq),
+}
 
 /// Answers once, at the level that was asked for or when the store is late.
-fn waiter(ack: AckLevel) -> (Waiter, oneshot::Receiver<Sent>) {
+fn waiter(ack: AckLevel) -> (Waiter, oneshot::Receiver<Result<Told, LaneError>>) {
     let (sender, receiver) = oneshot::channel();
     let mut sender = Some(sender);
     let mut accepted: Option<Appended> = None;
     let waiter: Waiter = Box::new(move |progress| {
         let answer = match progress {
-            Progress::Accepted { appended, stored } if stored || ack == AckLevel::Accepted => Ok((appended, stored)),
+            Progress::Accepted { appended, stored } if stored || ack == AckLevel::Accepted => {
+                Ok(Told::Sent(appended, stored))
+            }
             Progress::Accepted { appended, .. } => {
                 accepted = Some(appended);
                 return;
             }
             Progress::Failed(error) => Err(error),
-            Progress::Overdue | Progress::Stored | Progress::Voided { .. } => {
-                let stored = !matches!(progress, Progress::Overdue);
-                let Some(mut appended) = accepted.take() else { return };
-                if let Progress::Voided { original_id, original_seq } = progress {
-                    let mut event = (*appended.event).clone();
-                    (event.id, event.seq) = (original_id.into(), original_seq);
-                    appended = Appended { event: event.into(), duplicate: true };
-                }
-                Ok((appended, stored))
+            Progress::Voided { original_seq, .. } => Ok(Told::Voided(original_seq)),
+            Progress::Overdue | Progress::Stored => {
+                let stored = matches!(progress, Progress::Stored);
+                let Some(appended) = accepted.take() else { return };
+                Ok(Told::Sent(appended, stored))
             }
         };
         if let Some(sender) = sender.take() {

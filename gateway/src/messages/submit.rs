@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use sealpost_lane::{Appended, Draft, LaneError, Progress, Rule, Waiter, expiry};
-use sealpost_schema::{ClientMessageId, ConversationId, EventBody, EventId, MessageId, ProblemKind, UserId};
+use sealpost_schema::{ClientMessageId, ConversationId, EventBody, EventId, MessageId, ProblemKind, Seq, UserId};
 
 use super::links;
 use crate::keys::KeyError;
@@ -115,6 +115,13 @@ pub fn check_text(text: &str, max_bytes: usize) -> ApiResult<()> {
         return Err(ApiError::new(ProblemKind::TextTooLong, detail));
     }
     Ok(())
+}
+
+/// The message that had a name first, where only the store remembered that.
+pub async fn first(app: &App, conversation: ConversationId, seq: Seq) -> ApiResult<Appended> {
+    let found = app.reader().event_at(conversation, seq).await.map_err(|error| ApiError::lane(&error))?;
+    let (event, _) = found.ok_or_else(|| ApiError::internal(&format!("a void names {seq}, which is nowhere")))?;
+    Ok(Appended { event, duplicate: true })
 }
 
 /// A repeated client message id must come with the text that it came with first.

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::{Actor, Batch, Command, Found, Item};
 use crate::reader::Reader;
-use crate::{Appended, Draft, Fold, LaneError, Progress, Waiter};
+use crate::{Appended, Draft, Fold, LaneError, Progress, Rule, Waiter};
 
 impl Actor {
     /// Says no to everybody who still waits for a number.
@@ -119,6 +119,12 @@ impl Actor {
         }
         if self.target_is_deleted(draft, items) {
             item.finish(Progress::Failed(LaneError::Deleted));
+            return None;
+        }
+        if let Rule::MayAdd(_, counted) = draft.rule
+            && !self.additions.allow(&draft.body, counted, items.iter().map(|item| &item.draft.body))
+        {
+            item.finish(Progress::Failed(LaneError::Changed));
             return None;
         }
         if let Some(first) = items.iter_mut().find(|first| is_same(&first.draft, draft)) {

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::recovery::close_numbers;
+use crate::additions::Additions;
 use crate::known::Known;
 use crate::reader::{StoredAt, Tail};
 use crate::registry::{DisappearAfter, Inner, Opened};
@@ -107,6 +108,7 @@ pub(crate) struct Actor {
     fold: Fold,
     shown: DisappearAfter,
     known: Known,
+    additions: Additions,
     queue: VecDeque<Item>,
     batch: Option<Batch>,
     unstored: Unstored,
@@ -149,6 +151,7 @@ impl Actor {
             fold: opened.fold,
             shown,
             known: opened.known,
+            additions: Additions::new(opened.head),
             queue: opened
                 .decided
                 .into_iter()
@@ -213,6 +216,7 @@ impl Actor {
 
     fn fold_in(&mut self, event: &Event) {
         self.fold.apply(event);
+        self.additions.note(event);
         self.shown.set(self.fold.disappear_after);
     }
 

@@ -92,6 +92,11 @@ impl Entity {
             .filter(Expr::col((Entity, Column::Seq)).gte(Expr::SubQuery(None, Box::new(from.into()))))
     }
 
+    /// All pinned messages of a conversation, for counting them: whoever may see them.
+    pub fn pinned_of(conversation: Uuid) -> Select<Self> {
+        Self::find().filter(Column::ConversationId.eq(conversation)).filter(Column::PinnedSeq.is_not_null())
+    }
+
     /// Holds for events whose message has not disappeared.
     pub fn not_expired(now: Timestamp) -> Condition {
         let expires_at = || Expr::col((Entity, Column::ExpiresAt));

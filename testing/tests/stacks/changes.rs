@@ -1,7 +1,5 @@
 //! Editing, deleting, reacting and pinning.
 
-use std::collections::BTreeMap;
-
 use futures_util::future::join_all;
 use sealpost_testing::{Socket, Stack, User};
 use serde_json::{Value, json};
@@ -290,114 +288,109 @@ pub async fn attack_2_rights_are_those_of_the_moment(stack: &Stack) {
     assert_eq!(ann.get(&format!("/api/messages/{own}")).await.ok(200)["text"], "bob's own, edited");
 }
 
-/// What readers of the events alone make of them.
-fn fold(events: &[Value]) -> BTreeMap<String, Value> {
-    let mut state: BTreeMap<String, (Value, BTreeMap<String, Vec<String>>)> = BTreeMap::new();
-    for event in events {
-        let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
-        let id = text("message_id");
-        match event["type"].as_str().unwrap() {
-            "message" => {
-                let shown = json!({ "text": event["text"], "deleted": false, "pinned": false, "edited_seq": null });
-                state.insert(id, (shown, BTreeMap::new()));
-                continue;
-            }
-            "message_edited" | "reaction" | "message_pinned" | "message_deleted" => {}
-            _ => continue,
-        }
-        let (message, reactions) = state.get_mut(&id).unwrap_or_else(|| panic!("a change before its message: {event}"));
-        assert_eq!(message["deleted"], false, "a change got a number after the deletion: {event}");
-        match event["type"].as_str().unwrap() {
-            "message_edited" => {
-                (message["text"], message["edited_seq"]) = (event["text"].clone(), event["seq"].clone());
-            }
-            "message_pinned" => message["pinned"] = event["pinned"].clone(),
-            "message_deleted" => {
-                *message = json!({ "text": null, "deleted": true, "pinned": false, "edited_seq": null });
-                reactions.clear();
-            }
-            _ => {
-                let users = reactions.entry(text("emoji")).or_default();
-                users.retain(|user| *user != text("sender_id"));
-                if event["added"] == true {
-                    users.push(text("sender_id"));
-                }
-            }
-        }
-    }
-    let shown = |(mut message, mut reactions): (Value, BTreeMap<String, Vec<String>>)| {
-        reactions.retain(|_, users| !users.is_empty());
-        let counts: BTreeMap<_, _> = reactions.into_iter().map(|(emoji, users)| (emoji, users.len())).collect();
-        message["reactions"] = json!(counts);
-        message
-    };
-    state.into_iter().map(|(id, state)| (id, shown(state))).collect()
-}
-
-/// What the history says.
-fn shown(page: &Value) -> BTreeMap<String, Value> {
-    let one = |message: &Value| {
-        let reactions = message["reactions"].as_array().cloned().unwrap_or_default();
-        let counts: BTreeMap<_, _> =
-            reactions.iter().map(|one| (one["emoji"].as_str().unwrap().to_owned(), one["count"].clone())).collect();
-        let state = json!({
-            "text": message["text"], "deleted": message["deleted"], "pinned": message["pinned"] == true,
-            "edited_seq": message["edited_seq"], "reactions": counts,
-        });
-        (message["id"].as_str().unwrap().to_owned(), state)
-    };
-    page["messages"].as_array().unwrap().iter().map(one).collect()
-}
-
-/// Any interleaving over two gateways ends in the same state for every reader, and that is the state which the events make.
-pub async fn racing_changes_end_in_one_state_for_everybody(stack: &Stack) {
+/// The second half of case 2: somebody who is out, or may not post any more; and other people's names in the body, over both ways.
+pub async fn attack_2_who_was_removed_or_silenced_changes_nothing(stack: &Stack) {
     let (ann, bob) = (User::sign_up(stack, 0, "ann").await, User::sign_up(stack, 1, "bob").await);
-    let dm = ann.dm(&bob).await;
-    let mut seed = uuid::Uuid::new_v4().as_u128();
-    eprintln!("seed {seed}");
-    let mut next = move |below: u128| {
-        seed = seed.wrapping_mul(0x2360_ED05_1FC6_5DA4_4385_DF64_9FCC_F645).wrapping_add(0x5851_F42D_4C95_7F2D);
-        (seed >> 64) % below
-    };
-    let mut sockets = [ann.socket().await, bob.socket().await];
-    // Fewer events than a resume brings at once.
-    for round in 0..2 {
-        let mut ids = Vec::new();
-        for number in 0..4 {
-            ids.push(id_of(&ann.say(&dm, &format!("m-{round}-{number}"), "at first").await.ok(201)));
-        }
-        let operations = (0..40).map(|number| {
-            let user =
-                if next(2) == 0 { ann.clone() } else { bob.clone() }.at(stack, usize::try_from(next(2)).unwrap());
-            let (id, kind, emoji) = (
-                ids[usize::try_from(next(4)).unwrap()].clone(),
-                next(20),
-                ["👍", "❤️", ":a:"][usize::try_from(next(3)).unwrap()],
-            );
-            async move {
-                match kind {
-                    0..8 => edit(&user, &id, &format!("text {number}")).await,
-                    8..12 => react(&user, &id, emoji).await,
-                    12..16 => unreact(&user, &id, emoji).await,
-                    16..18 => pin(&user, &id).await,
-                    18 => user.delete(&format!("/api/messages/{id}/pin")).await,
-                    _ => user.delete(&format!("/api/messages/{id}")).await,
-                }
-            }
-        });
-        for reply in join_all(operations).await {
-            assert!([200, 201, 204, 403, 409].contains(&reply.status), "{reply}");
-        }
+    let group = ann.group(&[&bob]).await;
+    let path = format!("/api/conversations/{group}");
+    let own = id_of(&bob.say(&group, "b-1", "bob's own").await.ok(201));
+    let anns = id_of(&ann.say(&group, "a-1", "ann's").await.ok(201));
+    let mut socket = bob.socket().await;
+    let edit_frame =
+        |id: &str| json!({ "type": "message_edit", "conversation_id": group, "message_id": id, "text": "mine" });
+    let delete_frame = json!({ "type": "message_delete", "conversation_id": group, "message_id": anns });
+    for frame in [edit_frame(&anns), delete_frame.clone()] {
+        let refused = change(&mut socket, frame).await;
+        assert_eq!(refused["problem"]["type"], "urn:sealpost:problem:forbidden", "{refused}");
+    }
+    // Named as somebody else: the field is not known, whoever it names.
+    for mut frame in [edit_frame(&own), delete_frame, sealpost_testing::message(&group, "b-2", "as ann")] {
+        frame["sender_id"] = json!(ann.id);
+        frame["client_operation_id"] = json!("o-1");
+        let refused = socket.refused(&frame).await;
+        assert_eq!(refused["type"], "urn:sealpost:problem:malformed", "{refused}");
+    }
+    let send = json!({ "client_message_id": "b-3", "text": "as ann", "sender_id": ann.id });
+    bob.post(&format!("{path}/messages"), send).await.is_problem(422, "invalid");
+
+    // Nobody but admins may post any more: neither may a member edit what they posted before.
+    ann.request("PATCH", &path, json!({ "rights": { "post": "admin" } })).await.ok(200);
+    edit(&bob, &own, "still mine").await.is_problem(403, "forbidden");
+    let refused = change(&mut socket, edit_frame(&own)).await;
+    assert_eq!(refused["problem"]["type"], "urn:sealpost:problem:forbidden", "{refused}");
+    ann.request("PATCH", &path, json!({ "rights": { "post": "member" } })).await.ok(200);
+    edit(&bob, &own, "bob's again").await.ok(200);
+
+    // Who is out sees nothing there: 404 and not 403.
+    ann.remove(&group, &bob).await.ok(204);
+    let head = ann.get(&path).await.ok(200)["conversation"]["head_seq"].clone();
+    edit(&bob, &own, "from outside").await.is_problem(404, "not-found");
+    bob.delete(&format!("/api/messages/{own}")).await.is_problem(404, "not-found");
+    let delete_frame = json!({ "type": "message_delete", "conversation_id": group, "message_id": own });
+    for frame in [edit_frame(&own), delete_frame] {
+        let refused = change(&mut socket, frame).await;
+        assert_eq!(refused["problem"]["type"], "urn:sealpost:problem:not-found", "{refused}");
     }
     stack.settle().await;
-    let truth = fold(bob.connect().resume().await.unwrap().view.events(&dm));
-    let head = ann.get(&format!("/api/conversations/{dm}")).await.ok(200)["conversation"]["head_seq"].as_u64().unwrap();
-    for socket in &mut sockets {
-        socket.wait_for_seq(&dm, head).await;
-        assert_eq!(fold(socket.view.events(&dm)), truth, "a live reader");
+    assert_eq!(ann.get(&format!("/api/messages/{own}")).await.ok(200)["text"], "bob's again");
+    assert_eq!(ann.get(&path).await.ok(200)["conversation"]["head_seq"], head);
+}
+
+/// The lane decides at the moment of the number, so that not one too many gets through, however many come at once.
+pub async fn bounds_hold_however_many_add_at_once(stack: &Stack) {
+    let (ann, bob) = (User::sign_up(stack, 0, "ann").await, User::sign_up(stack, 1, "bob").await);
+    let dm = ann.dm(&bob).await;
+    let id = id_of(&ann.say(&dm, "m-0", "react to this").await.ok(201));
+    let people = [ann.at(stack, 0), ann.at(stack, 1), bob.at(stack, 0), bob.at(stack, 1)];
+    // Each emoji by two people: they share its place.
+    let asks = (0..160).map(|number| {
+        let (user, id) = (&people[number % 4], &id);
+        async move { (number, react(user, id, &format!(":e{}:", number / 4)).await) }
+    });
+    let one_by_one = (160..240).map(|number| {
+        let (user, id) = (&people[number % 4], &id);
+        async move { (number, react(user, id, &format!(":e{number}:")).await) }
+    });
+    let (first, second) = tokio::join!(join_all(asks), join_all(one_by_one));
+    for (number, reply) in first.iter().chain(&second) {
+        match reply.status {
+            200 | 201 => {}
+            409 => reply.is_problem(409, "too-many-reactions"),
+            _ => panic!("{number}: {reply}"),
+        }
     }
-    for (user, gateway) in [(&ann, 0), (&ann, 1), (&bob, 0), (&bob, 1)] {
-        let page = user.at(stack, gateway).get(&format!("/api/conversations/{dm}/messages?limit=200")).await.ok(200);
-        assert_eq!(shown(&page), truth, "a reader of the history");
+    let shown = async || bob.get(&format!("/api/messages/{id}")).await.ok(200)["reactions"].clone();
+    let emojis = shown().await;
+    assert_eq!(emojis.as_array().unwrap().len(), 50, "{emojis}");
+    // A place that becomes free is one place, at once and for anybody.
+    let mine: Vec<_> =
+        emojis.as_array().unwrap().iter().filter(|one| one["count"] == 1 && one["mine"] == true).collect();
+    let free = mine.first().map(|one| one["emoji"].as_str().unwrap().to_owned());
+    let free = free.unwrap_or_else(|| emojis[0]["emoji"].as_str().unwrap().to_owned());
+    for user in [&ann, &bob] {
+        unreact(user, &id, &free).await.ok(200);
     }
+    let asks = (300..320).map(|number| {
+        let (user, id) = (&people[number % 4], &id);
+        async move { react(user, id, &format!(":e{number}:")).await }
+    });
+    let taken = join_all(asks).await.iter().filter(|reply| reply.status == 201).count();
+    assert_eq!((taken, shown().await.as_array().unwrap().len()), (1, 50));
+
+    let mut socket = ann.socket().await;
+    let mut ids = vec![id];
+    for number in 1..108 {
+        ids.push(id_of(&socket.say(&dm, &format!("m-{number}"), "pin this").await));
+    }
+    let asks = ids.iter().enumerate().map(|(number, id)| pin(&people[number % 4], id));
+    let replies = join_all(asks).await;
+    for reply in &replies {
+        match reply.status {
+            200 => assert_eq!(reply.body["changed"], true, "{reply}"),
+            _ => reply.is_problem(409, "too-many-pins"),
+        }
+    }
+    assert_eq!(replies.iter().filter(|reply| reply.status == 200).count(), 100);
+    let pins = bob.get(&format!("/api/conversations/{dm}/pins")).await.ok(200);
+    assert_eq!(pins["messages"].as_array().unwrap().len(), 100);
 }

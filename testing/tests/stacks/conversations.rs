@@ -116,6 +116,77 @@ pub async fn attack_3_racing_messages_of_a_removed_participant_get_no_later_seq(
     assert_eq!(to_bob.view.seq(&group), removed);
 }
 
+/// Over both ways and through both gateways, while the owner removes the sender: what got a number got it before the removal, and what was
+/// refused is nowhere. In rounds, since each has its own moment.
+pub async fn attack_3_two_hundred_sends_race_with_the_removal(stack: &Stack) {
+    let (ann, bob) = (User::sign_up(stack, 0, "ann").await, User::sign_up(stack, 1, "bob").await);
+    for round in 0..4_u64 {
+        let group = ann.group(&[&bob]).await;
+        let mut to_ann = ann.socket().await;
+        let bobs = [bob.at(stack, 0), bob.at(stack, 1)];
+        let mut sockets = [bobs[0].socket().await, bobs[1].socket().await];
+        for (number, socket) in sockets.iter_mut().enumerate() {
+            for name in 0..50 {
+                socket.send(&message(&group, &format!("ws-{number}-{name}"), "let me stay")).await;
+            }
+        }
+        let rest = join_all((0..100).map(|number| {
+            let (bob, group) = (&bobs[number % 2], &group);
+            async move { (number, bob.say(group, &format!("rest-{number}"), "let me stay").await) }
+        }));
+        // At another moment of it in each round.
+        let removing = async {
+            to_ann.wait_for_seq(&group, 2 + round * 40).await;
+            ann.remove(&group, &bob).await.ok(204);
+            bobs[0].say(&group, "after", "after the answer").await.is_problem(404, "not-found");
+            bobs[1].say(&group, "after", "after the answer").await.is_problem(404, "not-found");
+        };
+        let (rest, ()) = tokio::join!(rest, removing);
+        let removed = to_ann.wait_for_type("participant_removed").await["seq"].as_u64().unwrap();
+
+        let (mut taken, mut refused) = (Vec::new(), Vec::new());
+        for (number, reply) in rest {
+            if reply.status == 404 {
+                reply.is_problem(404, "not-found");
+                refused.push(format!("rest-{number}"));
+            } else {
+                taken.push((format!("rest-{number}"), reply.ok(201)["seq"].as_u64().unwrap()));
+            }
+        }
+        for socket in &mut sockets {
+            for _ in 0..50 {
+                let answer =
+                    socket.wait_for("an answer", |frame| frame["type"] == "message_ack" || frame["type"] == "error");
+                let answer = answer.await;
+                let name = answer["client_message_id"].as_str().unwrap().to_owned();
+                if answer["type"] == "error" {
+                    assert_eq!(answer["problem"]["type"], "urn:sealpost:problem:not-found", "{answer}");
+                    refused.push(name);
+                } else {
+                    taken.push((name, answer["seq"].as_u64().unwrap()));
+                }
+            }
+            socket.ping().await;
+            assert!(socket.view.seq(&group) <= removed, "a live socket heard of what came after the removal");
+        }
+        assert!(taken.iter().all(|(_, seq)| *seq < removed), "removed at {removed}: {taken:?}");
+        let last = ann.say(&group, "m-1", "gone").await.ok(201)["seq"].as_u64().unwrap();
+        to_ann.wait_for_seq(&group, last).await;
+        for socket in &mut sockets {
+            socket.ping().await;
+            assert!(socket.view.seq(&group) <= removed);
+        }
+        let history = ann.history(&group).await;
+        let of_bob: Vec<_> = history.iter().filter(|message| message.sender_id == bob.id).collect();
+        assert!(of_bob.iter().all(|message| message.seq < removed));
+        let mut names: Vec<_> = of_bob.iter().map(|message| (message.client_message_id.clone(), message.seq)).collect();
+        names.sort();
+        taken.sort();
+        assert_eq!(names, taken, "what was taken is there, and nothing else");
+        assert_eq!(taken.len() + refused.len(), 200);
+    }
+}
+
 pub async fn a_deleted_conversation_is_gone_for_everybody(stack: &Stack) {
     let (ann, bob) = (User::sign_up(stack, 0, "ann").await, User::sign_up(stack, 1, "bob").await);
     let group = ann.group(&[&bob]).await;

@@ -1,7 +1,11 @@
 //! Readers that cannot keep up.
 
-use sealpost_testing::{Stack, User, message};
+use sealpost_testing::{Form, Settings, Stack, User, message};
 use serde_json::json;
+
+on_stacks_of_their_own! {
+    attack_12_ten_thousand_events_for_who_never_reads
+}
 
 /// More than what fits into the connection's queue and all the buffers on the way.
 const MESSAGES: u64 = 700;
@@ -74,4 +78,68 @@ pub async fn who_connects_amid_messages_misses_nothing(stack: &Stack) {
     for mut socket in sockets {
         socket.wait_for_seq(&group, last).await;
     }
+}
+
+/// Alone on its stack, since memory is looked at. Texts are long, so that what waits for somebody would be seen.
+pub async fn attack_12_ten_thousand_events_for_who_never_reads(form: Form) {
+    const EVENTS: u64 = 10_000;
+    const PORTION: u64 = 50;
+    const TEXT_BYTES: usize = 6_000;
+    /// Below what the events take that come while somebody does not read: 54 MB once, and three times that for three connections.
+    const MOST_KIB: u64 = 40 * 1024;
+    let stack = Stack::start(form, Settings::default()).await;
+    let (ann, bob) = (User::sign_up(&stack, 0, "ann").await, User::sign_up(&stack, 0, "bob").await);
+    let eve = User::sign_up(&stack, 0, "eve").await;
+    let group = ann.group(&[&bob, &eve]).await;
+    let (mut to_ann, mut to_eve) = (ann.socket().await, eve.socket().await);
+    let filler = "x".repeat(TEXT_BYTES);
+    let gateway = stack.process(if form == Form::Embedded { "serve-1" } else { "gateway-1" });
+    let mut sent = 0;
+    // What the server needs for the work itself is there after the first thousand.
+    let mut before = 0;
+    let (mut slow, mut closed) = (Vec::new(), Vec::new());
+    while sent < EVENTS {
+        if sent == 1_000 {
+            before = gateway.resident_kib();
+            for _ in 0..3 {
+                let mut socket = bob.connect().receive_buffer(4096).open().await.unwrap();
+                socket.ready().await;
+                slow.push(socket);
+            }
+        }
+        for number in sent..sent + PORTION {
+            // Acknowledged when it is stored: so the sender is no faster than the store, and little waits for it.
+            to_ann.send(&message(&group, &format!("m-{number}"), &filler)).await;
+        }
+        sent += PORTION;
+        // Everybody else has everything, all the time.
+        tokio::join!(to_ann.wait_for_seq(&group, sent + 2), to_eve.wait_for_seq(&group, sent + 2));
+        // Who reads nothing at all hears of no close, and is cut off after a while; so from here on they read.
+        if slow_consumers(&stack).await >= slow.len() && !slow.is_empty() {
+            closed.extend(slow.drain(..).map(|mut socket: sealpost_testing::Socket| {
+                tokio::spawn(async move { (socket.wait_for_close().await, socket) })
+            }));
+        }
+    }
+    let grown = gateway.resident_kib().saturating_sub(before);
+    assert!(grown < MOST_KIB, "the gateway has grown by {grown} KiB");
+    assert_eq!(closed.len(), 3, "10,000 events were not enough");
+    for closed in closed {
+        let (code, socket) = closed.await.unwrap();
+        assert_eq!(code, Some(4008));
+        assert!(socket.view.seq(&group) < EVENTS, "it was not slow at all");
+    }
+    assert_eq!(to_eve.view.messages(&group).len() as u64, EVENTS);
+    // And it was the reading alone: who reads again is in again.
+    let mut back = bob.socket().await;
+    let last = ann.say(&group, "last", "live again").await.ok(201)["seq"].as_u64().unwrap();
+    back.wait_for_seq(&group, last).await;
+    stack.settle().await;
+}
+
+/// How many connections the first gateway has closed since they were too slow.
+async fn slow_consumers(stack: &Stack) -> usize {
+    let metrics = sealpost_testing::Api::new(&stack.url(0)).get("/metrics").await.text;
+    let line = metrics.lines().find_map(|line| line.strip_prefix("sealpost_websocket_slow_consumers_total "));
+    line.map_or(0, |count| count.trim().parse().unwrap())
 }

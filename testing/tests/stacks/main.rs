@@ -5,6 +5,20 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+/// For cases that need stacks of their own: each starts one of the form that it is given.
+macro_rules! on_stacks_of_their_own {
+    ($($case:ident)*) => {
+        mod embedded { on_stacks_of_their_own!(@form Embedded: $($case)*); }
+        mod cluster { on_stacks_of_their_own!(@form Cluster: $($case)*); }
+    };
+    (@form $form:ident: $($case:ident)*) => {
+        $(#[tokio::test]
+        async fn $case() {
+            super::$case(sealpost_testing::Form::$form).await;
+        })*
+    };
+}
+
 mod accounts;
 mod admin;
 mod alone;
@@ -17,21 +31,27 @@ mod cookies;
 mod disappearing;
 mod edge;
 mod export;
+mod frames;
+mod ids;
+mod interleavings;
 mod invites;
 mod limits;
 mod live;
 mod mail;
 mod membership;
 mod messages;
+mod names;
 mod oidc;
 mod operations;
 mod own_state;
 mod passkeys;
 mod presence;
 mod profiles;
+mod protocol;
 mod receipts;
 mod resume;
 mod retention;
+mod role_table;
 mod roles;
 mod scheduled;
 mod search;
@@ -70,6 +90,7 @@ on_both_stacks! {
         a_new_participant_sees_what_comes_on_an_open_socket
         a_removed_participant_gets_nothing_more
         attack_3_racing_messages_of_a_removed_participant_get_no_later_seq
+        attack_3_two_hundred_sends_race_with_the_removal
         a_deleted_conversation_is_gone_for_everybody
         both_ends_read_one_order;
     messages:
@@ -86,7 +107,10 @@ on_both_stacks! {
         pins_are_listed_and_ended
         attack_1_a_foreign_message_is_like_none
         attack_2_rights_are_those_of_the_moment
-        racing_changes_end_in_one_state_for_everybody;
+        attack_2_who_was_removed_or_silenced_changes_nothing
+        bounds_hold_however_many_add_at_once;
+    interleavings:
+        any_interleaving_ends_in_one_state_for_everybody;
     threads:
         a_quote_follows_edits_and_deletions
         threads_are_listed_followed_and_read
@@ -115,7 +139,8 @@ on_both_stacks! {
         two_owners_cannot_both_go
         racing_changes_take_effect_in_one_order
         who_comes_back_sees_what_follows
-        attack_4_what_came_before_joining_stays_hidden;
+        attack_4_what_came_before_joining_stays_hidden
+        attack_4_changes_and_pins_show_nothing_from_before_joining;
     own_state:
         muting_and_archiving_are_shared_by_ones_own_devices
         a_hidden_conversation_comes_back_with_the_next_message
@@ -139,12 +164,19 @@ on_both_stacks! {
         an_api_token_searches_where_it_may
         pages_of_results_join_without_a_hole
         attack_28_hostile_queries_get_an_answer;
+    role_table:
+        each_operation_is_for_those_whom_the_table_names;
     roles:
-        each_role_may_do_what_the_table_says
         attack_1_what_you_may_not_see_is_not_found
+        attack_1_every_route_and_frame_is_closed_to_strangers
         the_last_owner_stays
         rights_are_given_and_taken_for_each_conversation
         nobody_gives_themselves_a_right;
+    ids:
+        attack_23_a_guessed_or_odd_id_leads_nowhere
+        attack_28_ids_are_no_subjects_and_no_sql
+        attack_28_fields_that_nobody_may_set_are_refused
+        attack_28_logs_cannot_be_forged;
     bad_input:
         each_mistake_over_rest_has_its_own_problem
         each_mistake_over_the_socket_has_its_own_problem
@@ -198,7 +230,8 @@ on_both_stacks! {
         everybody_sees_how_far_the_others_have_got
         who_wants_no_read_receipts_shows_none
         in_a_crowd_there_are_counts
-        a_watermark_that_nobody_may_set_is_refused;
+        a_watermark_that_nobody_may_set_is_refused
+        attack_27_watermarks_and_signs_are_ones_own_and_where_one_is;
     presence:
         who_looks_sees_who_comes_and_goes
         the_strongest_word_of_all_devices_counts

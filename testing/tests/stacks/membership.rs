@@ -175,3 +175,74 @@ pub async fn attack_4_what_came_before_joining_stays_hidden(stack: &Stack) {
     assert_eq!(texts(&eve).await, Vec::<String>::new());
     assert_eq!(eve.get("/api/conversations").await.ok(200)["conversations"][0]["last_message"], Value::Null);
 }
+
+/// What is done later to messages from before, and what lists gather.
+pub async fn attack_4_changes_and_pins_show_nothing_from_before_joining(stack: &Stack) {
+    let (ann, bob) = (User::sign_up(stack, 0, "ann").await, User::sign_up(stack, 1, "bob").await);
+    let eve = User::sign_up(stack, 1, "eve").await;
+    let group = ann.group(&[&bob]).await;
+    let path = format!("/api/conversations/{group}");
+    let secret = ann.say(&group, "m-1", "before eve").await.ok(201)["message_id"].as_str().unwrap().to_owned();
+    let one = format!("/api/messages/{secret}");
+    ann.request("PUT", &one, json!({ "text": "edited before eve" })).await.ok(200);
+    ann.post(&format!("{one}/reactions"), json!({ "emoji": "👍" })).await.ok(201);
+    ann.request("PUT", &format!("{one}/pin"), json!(null)).await.ok(200);
+    let set = json!({ "history": "since_joining", "rights": { "pin": "member", "delete_others": "member", "edit_others": "member" } });
+    ann.request("PATCH", &path, set).await.ok(200);
+    ann.add(&group, &eve, "member").await.ok(200);
+    stack.settle().await;
+
+    let nothing = uuid::Uuid::now_v7().to_string();
+    let asked = [
+        ("GET", String::new(), json!(null)),
+        ("PUT", String::new(), json!({ "text": "mine" })),
+        ("DELETE", String::new(), json!(null)),
+        ("GET", "/edits".to_owned(), json!(null)),
+        ("GET", "/reactions".to_owned(), json!(null)),
+        ("GET", "/receipts".to_owned(), json!(null)),
+        ("GET", "/thread".to_owned(), json!(null)),
+        ("PUT", "/thread".to_owned(), json!({ "following": true })),
+        ("POST", "/reactions".to_owned(), json!({ "emoji": "👍" })),
+        ("DELETE", "/reactions/:a:".to_owned(), json!(null)),
+        ("PUT", "/pin".to_owned(), json!(null)),
+        ("DELETE", "/pin".to_owned(), json!(null)),
+    ];
+    for (method, rest, body) in asked {
+        let hidden = eve.request(method, &format!("{one}{rest}"), body.clone()).await;
+        hidden.is_problem(404, "not-found");
+        let missing = eve.request(method, &format!("/api/messages/{nothing}{rest}"), body).await;
+        assert_eq!(hidden.text, missing.text, "{method} {rest}");
+    }
+    let mut to_eve = eve.socket().await;
+    for mut frame in [
+        json!({ "type": "message_edit", "text": "mine" }),
+        json!({ "type": "message_delete" }),
+        json!({ "type": "reaction", "emoji": "👍" }),
+        json!({ "type": "message_pin" }),
+        json!({ "type": "message", "client_message_id": "e-1", "text": "quote it", "reply_to": secret }),
+        json!({ "type": "message", "client_message_id": "e-2", "text": "me too", "thread_id": secret }),
+    ] {
+        frame["conversation_id"] = json!(group);
+        if frame["type"] != "message" {
+            frame["message_id"] = json!(secret);
+        }
+        let refused = to_eve.refused(&frame).await;
+        assert_eq!(refused["type"], "urn:sealpost:problem:not-found", "{frame}: {refused}");
+    }
+    // Pins are a list of messages, and what is hidden is in no list.
+    assert_eq!(bob.get(&format!("{path}/pins")).await.ok(200)["messages"][0]["text"], "edited before eve");
+    assert_eq!(eve.get(&format!("{path}/pins")).await.ok(200)["messages"], json!([]));
+    let scheduled =
+        json!({ "client_message_id": "e-3", "text": "later", "send_at": "2100-01-01T00:00:00Z", "reply_to": secret });
+    assert!([404, 422].contains(&eve.post(&format!("{path}/scheduled"), scheduled).await.status));
+    eve.request("PUT", &format!("{path}/draft"), json!({ "text": "x", "reply_to": secret }))
+        .await
+        .is_problem(422, "invalid");
+    assert!(!eve.get("/api/export").await.text.contains("before eve"));
+    let page = eve.get(&format!("{path}/messages")).await.ok(200);
+    assert!(!page.to_string().contains("before eve"), "{page}");
+    for cursor in ["after=0", "after=1&limit=1", "before=2", "before=9223372036854775807"] {
+        let page = eve.get(&format!("{path}/messages?{cursor}")).await.ok(200);
+        assert_eq!((&page["messages"], &page["has_more"]), (&json!([]), &json!(false)), "{cursor}");
+    }
+}

@@ -120,3 +120,78 @@ pub async fn a_watermark_that_nobody_may_set_is_refused(stack: &Stack) {
         eve.get(&path).await.ok(404);
     }
 }
+
+/// Beyond the end, backwards, in the name of others, for a conversation that was left; and who types or is there where one is not.
+pub async fn attack_27_watermarks_and_signs_are_ones_own_and_where_one_is(stack: &Stack) {
+    let (ann, bob) = (User::sign_up(stack, 0, "ann").await, User::sign_up(stack, 1, "bob").await);
+    let eve = User::sign_up(stack, 1, "eve").await;
+    let group = ann.group(&[&bob, &eve]).await;
+    let path = format!("/api/conversations/{group}");
+    let mut last = 0;
+    for number in 0..3 {
+        last = ann.say(&group, &format!("m-{number}"), "Read this").await.ok(201)["seq"].as_u64().unwrap();
+    }
+    let mut to_bob = bob.socket().await;
+    // Beyond the end, and no number at all.
+    for seq in [json!(last + 1), json!(u64::MAX)] {
+        for kind in ["message_read", "message_delivered"] {
+            let refused = to_bob.refused(&json!({ "type": kind, "conversation_id": group, "seq": seq })).await;
+            assert_eq!(refused["type"], "urn:sealpost:problem:seq-out-of-range", "{refused}");
+        }
+        bob.request("PUT", &format!("{path}/read"), json!({ "seq": seq })).await.is_problem(422, "seq-out-of-range");
+    }
+    for seq in [json!(-1), json!(1.5), json!("1"), json!(null)] {
+        let refused = to_bob.refused(&json!({ "type": "message_read", "conversation_id": group, "seq": seq })).await;
+        assert_eq!(refused["type"], "urn:sealpost:problem:malformed", "{refused}");
+        bob.request("PUT", &format!("{path}/read"), json!({ "seq": seq })).await.is_problem(422, "invalid");
+    }
+    // In somebody else's name.
+    for kind in ["message_read", "message_delivered"] {
+        let forged = json!({ "type": kind, "conversation_id": group, "seq": last, "user_id": eve.id });
+        assert_eq!(to_bob.refused(&forged).await["type"], "urn:sealpost:problem:malformed");
+    }
+    bob.request("PUT", &format!("{path}/read"), json!({ "seq": 1, "user_id": eve.id }))
+        .await
+        .is_problem(422, "invalid");
+    // Backwards.
+    read(&mut to_bob, &group, last).await;
+    receipt(&mut to_bob, &bob, last, Some(last)).await;
+    read(&mut to_bob, &group, 1).await;
+    delivered(&mut to_bob, &group, 1).await;
+    bob.request("PUT", &format!("{path}/read"), json!({ "seq": 1 })).await.ok(204);
+    let marks = async |of: &User| {
+        let all = ann.get(&format!("{path}/receipts")).await.ok(200);
+        let one = all["receipts"].as_array().unwrap().iter().find(|one| one["user_id"] == of.id).cloned();
+        one.map(|one| (one["delivered_seq"].clone(), one["read_seq"].clone()))
+    };
+    bob.get(&path).await.ok(200);
+    assert_eq!(marks(&bob).await, Some((json!(last), json!(last))));
+    assert_eq!(marks(&eve).await, Some((json!(0), json!(0))), "nobody reads for her");
+
+    // Of a conversation that was left.
+    let mut to_ann = ann.socket().await;
+    to_ann.send(&json!({ "type": "watch", "conversation_ids": [group] })).await;
+    to_ann.wait_for("who is there", |frame| frame["whole"] == true).await;
+    bob.remove(&group, &bob).await.ok(204);
+    to_bob.wait_for_type("participant_removed").await;
+    for frame in [
+        json!({ "type": "message_read", "conversation_id": group, "seq": 1 }),
+        json!({ "type": "message_delivered", "conversation_id": group, "seq": 1 }),
+        json!({ "type": "typing_start", "conversation_id": group }),
+        json!({ "type": "typing_stop", "conversation_id": group }),
+        json!({ "type": "watch", "conversation_ids": [group] }),
+    ] {
+        assert_eq!(to_bob.refused(&frame).await["type"], "urn:sealpost:problem:not-found", "{frame}");
+    }
+    bob.request("PUT", &format!("{path}/read"), json!({ "seq": 1 })).await.is_problem(404, "not-found");
+    bob.get(&format!("{path}/presence")).await.is_problem(404, "not-found");
+    bob.get(&format!("{path}/receipts")).await.is_problem(404, "not-found");
+    assert_eq!(marks(&bob).await, None);
+    let event = ann.say(&group, "m-9", "Is bob typing?").await.ok(201)["seq"].clone();
+    to_ann
+        .wait_for("the message", |frame| {
+            assert!(frame["type"] != "typing_start" || frame["user_id"] != bob.id, "{frame}");
+            frame["seq"] == event && frame["type"] == "message"
+        })
+        .await;
+}

@@ -1,117 +1,7 @@
-//! Who may do what.
+//! Who may do what. The table of all operations is in [`role_table`](crate::role_table).
 
-use sealpost_testing::{Reply, Stack, User, message};
+use sealpost_testing::{Stack, User, message};
 use serde_json::json;
-
-/// Everybody who may ask, and the status of each operation of [`replies`], in order.
-const TABLE: [(&str, Statuses); 6] = [
-    ("stranger", (NOT_FOUND, [404; 19])),
-    ("removed", (NOT_FOUND, [404; 19])),
-    (
-        "reader",
-        (
-            [200, 200, 200, 200, 403, 403, 403],
-            [200, 200, 200, 204, 403, 403, 403, 403, 403, 403, 403, 403, 403, 403, 403, 403, 403, 200, 204],
-        ),
-    ),
-    (
-        "member",
-        (
-            [200, 200, 200, 200, 201, 201, 403],
-            [200, 200, 200, 204, 201, 201, 403, 403, 403, 403, 403, 403, 403, 403, 403, 403, 403, 200, 204],
-        ),
-    ),
-    (
-        "admin",
-        (
-            [200, 200, 200, 200, 201, 201, 201],
-            [200, 200, 200, 204, 201, 201, 403, 200, 200, 200, 200, 200, 204, 204, 403, 403, 403, 200, 204],
-        ),
-    ),
-    (
-        "owner",
-        (
-            [200, 200, 200, 200, 201, 201, 201],
-            [200, 200, 200, 204, 201, 201, 403, 200, 200, 200, 200, 200, 204, 204, 200, 200, 403, 200, 204],
-        ),
-    ),
-];
-
-/// Of threads, drafts and invite links, and of all else.
-type Statuses = ([u16; 7], [u16; 19]);
-const NOT_FOUND: [u16; 7] = [404; 7];
-
-/// What `bob` gets for each operation in a group that `ann` owns. `eve` is a member, `dan` is not.
-async fn replies(stack: &Stack, group: &str, [ann, bob, eve, dan]: [&User; 4]) -> Vec<Reply> {
-    let path = format!("/api/conversations/{group}");
-    let theirs = ann.say(group, "m-1", "ann's").await.ok(201)["message_id"].as_str().unwrap().to_owned();
-    stack.settle().await;
-    let patch = async |body: serde_json::Value| bob.request("PATCH", &path, body).await;
-    let answer = json!({ "client_message_id": "a-1", "text": "ann's", "thread_id": theirs });
-    ann.post(&format!("{path}/messages"), answer).await.ok(201);
-    stack.settle().await;
-    let to = async |field: &str| {
-        let body = json!({ "client_message_id": field, "text": "@all an answer", field: theirs });
-        bob.post(&format!("{path}/messages"), body).await
-    };
-    let mut replies = vec![
-        bob.get(&format!("{path}/threads")).await,
-        bob.get(&format!("/api/messages/{theirs}/thread")).await,
-        bob.request("PUT", &format!("/api/messages/{theirs}/thread"), json!({ "following": true })).await,
-        bob.request("PUT", &format!("{path}/draft"), json!({ "text": "not yet" })).await,
-        to("reply_to").await,
-        to("thread_id").await,
-        bob.post(&format!("{path}/invites"), json!({ "role": "reader" })).await,
-        bob.get(&path).await,
-        bob.get(&format!("{path}/messages")).await,
-        bob.get(&format!("/api/messages/{theirs}")).await,
-        bob.request("PUT", &format!("{path}/read"), json!({ "seq": 1 })).await,
-        bob.say(group, "b-1", "bob's").await,
-        bob.post(&format!("/api/messages/{theirs}/reactions"), json!({ "emoji": "👍" })).await,
-        bob.request("PUT", &format!("/api/messages/{theirs}"), json!({ "text": "bob's" })).await,
-        bob.request("PUT", &format!("/api/messages/{theirs}/pin"), json!(null)).await,
-        patch(json!({ "title": "Bob's group" })).await,
-        patch(json!({ "rights": { "pin": "member" }, "history": "since_joining" })).await,
-        bob.add(group, dan, "member").await,
-        bob.add(group, eve, "reader").await,
-        bob.remove(group, eve).await,
-        bob.delete(&format!("/api/messages/{theirs}")).await,
-        bob.add(group, dan, "admin").await,
-        bob.post(&format!("{path}/transfer"), json!({ "user_id": ann.id })).await,
-    ];
-    // An owner has handed over by now, and is admin.
-    replies.push(bob.delete(&path).await);
-    replies.push(bob.add(group, bob, "reader").await);
-    replies.push(bob.remove(group, bob).await);
-    replies
-}
-
-pub async fn each_role_may_do_what_the_table_says(stack: &Stack) {
-    let (ann, bob) = (User::sign_up(stack, 0, "ann").await, User::sign_up(stack, 1, "bob").await);
-    let (eve, dan) = (User::sign_up(stack, 0, "eve").await, User::sign_up(stack, 0, "dan").await);
-    for (role, (of_messages, of_all_else)) in TABLE {
-        let expected = of_messages.into_iter().chain(of_all_else);
-        let group = ann.group(&[&eve]).await;
-        match role {
-            "stranger" => {}
-            "removed" => {
-                ann.add(&group, &bob, "admin").await.ok(200);
-                ann.remove(&group, &bob).await.ok(204);
-            }
-            role => drop(ann.add(&group, &bob, role).await.ok(200)),
-        }
-        for (place, (reply, status)) in
-            replies(stack, &group, [&ann, &bob, &eve, &dan]).await.iter().zip(expected).enumerate()
-        {
-            assert_eq!(reply.status, status, "operation {place} as {role}: {reply}");
-            match status {
-                403 => reply.is_problem(403, "forbidden"),
-                404 => reply.is_problem(404, "not-found"),
-                _ => {}
-            }
-        }
-    }
-}
 
 pub async fn attack_1_what_you_may_not_see_is_not_found(stack: &Stack) {
     let (ann, bob) = (User::sign_up(stack, 0, "ann").await, User::sign_up(stack, 1, "bob").await);
@@ -162,6 +52,81 @@ pub async fn attack_1_what_you_may_not_see_is_not_found(stack: &Stack) {
     }
     assert_eq!(eve.get("/api/conversations").await.ok(200)["conversations"], json!([]));
     assert_eq!(ann.history(&dm).await.len(), 2, "eve wrote or deleted something");
+}
+
+/// What the two other cases of this number do not ask for.
+pub async fn attack_1_every_route_and_frame_is_closed_to_strangers(stack: &Stack) {
+    let (ann, bob) = (User::sign_up(stack, 0, "ann").await, User::sign_up(stack, 1, "bob").await);
+    let eve = User::sign_up(stack, 1, "eve").await;
+    let group = ann.group(&[&bob, &eve]).await;
+    let theirs = ann.say(&group, "m-1", "not for eve").await.ok(201)["message_id"].as_str().unwrap().to_owned();
+    ann.post(&format!("/api/conversations/{group}/invites"), json!({})).await.ok(201);
+    ann.remove(&group, &eve).await.ok(204);
+    stack.settle().await;
+    let head = ann.get(&format!("/api/conversations/{group}")).await.ok(200)["conversation"]["head_seq"].clone();
+    let stranger = User::sign_up(stack, 0, "mallory").await;
+    let missing = uuid::Uuid::now_v7().to_string();
+    let of_group = |rest: &str| format!("/api/conversations/{group}{rest}");
+    let asked = [
+        ("GET", of_group("/export"), json!(null)),
+        ("GET", of_group("/receipts"), json!(null)),
+        ("GET", of_group("/presence"), json!(null)),
+        ("GET", of_group("/draft"), json!(null)),
+        ("DELETE", of_group("/draft"), json!(null)),
+        ("GET", of_group("/invites"), json!(null)),
+        ("POST", of_group("/invites"), json!({})),
+        ("POST", of_group("/transfer"), json!({ "user_id": bob.id })),
+        ("PATCH", of_group("/state"), json!({ "archived": true })),
+        ("PATCH", of_group(""), json!({ "disappear_after_seconds": 60 })),
+        (
+            "POST",
+            of_group("/scheduled"),
+            json!({ "client_message_id": "e-1", "text": "later", "send_at": sealpost_schema::Clock::skewed(3_600_000).now() }),
+        ),
+        ("POST", of_group("/messages"), json!({ "client_message_id": "e-1", "text": "hello", "reply_to": theirs })),
+        ("POST", of_group("/messages"), json!({ "client_message_id": "e-1", "text": "hello", "thread_id": theirs })),
+        ("POST", "/api/webhooks".to_owned(), json!({ "url": "http://127.0.0.1:9/", "conversation_id": group })),
+        ("POST", format!("/api/channels/{group}/join"), json!(null)),
+        ("GET", format!("/api/messages/{theirs}/receipts"), json!(null)),
+        ("GET", format!("/api/messages/{theirs}/thread"), json!(null)),
+    ];
+    for user in [&eve, &stranger] {
+        for (method, path, body) in &asked {
+            let foreign = user.request(method, path, body.clone()).await;
+            foreign.is_problem(404, "not-found");
+            let (path, body) = (path.replace(&group, &missing).replace(&theirs, &missing), body.to_string());
+            let body = serde_json::from_str(&body.replace(&group, &missing)).unwrap();
+            assert_eq!(user.request(method, &path, body).await.text, foreign.text, "{path}");
+        }
+        let mut socket = user.socket().await;
+        for frame in [
+            json!({ "type": "message", "client_message_id": "e-1", "text": "hello" }),
+            json!({ "type": "message", "client_message_id": "e-2", "text": "hello", "reply_to": theirs }),
+            json!({ "type": "message", "client_message_id": "e-3", "text": "hello", "thread_id": theirs }),
+            json!({ "type": "message_read", "seq": 1 }),
+            json!({ "type": "message_delivered", "seq": 1 }),
+            json!({ "type": "draft", "text": "mine" }),
+            json!({ "type": "typing_start" }),
+            json!({ "type": "typing_stop" }),
+            json!({ "type": "watch" }),
+        ] {
+            let mut answers = Vec::new();
+            for conversation in [&group, &missing] {
+                let mut frame = frame.clone();
+                if frame["type"] == "watch" {
+                    frame["conversation_ids"] = json!([conversation]);
+                } else {
+                    frame["conversation_id"] = json!(conversation);
+                }
+                answers.push(socket.refused(&frame).await);
+            }
+            assert_eq!(answers[0]["type"], "urn:sealpost:problem:not-found", "{frame}: {answers:?}");
+            // One of them names the conversation that it was asked about.
+            assert_eq!(answers[0].to_string().replace(&group, &missing), answers[1].to_string(), "{frame}");
+        }
+    }
+    stack.settle().await;
+    assert_eq!(ann.get(&format!("/api/conversations/{group}")).await.ok(200)["conversation"]["head_seq"], head);
 }
 
 pub async fn the_last_owner_stays(stack: &Stack) {

@@ -11,7 +11,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::operations::Rest;
 use super::outbox::Outbox;
-use super::socket::{Opened, Socket, open};
+use super::socket::{Opened, SILENCE, Socket, open};
 use super::{Shared, frames};
 use crate::history::{Body, Number, What};
 
@@ -103,7 +103,7 @@ impl Device {
             self.session = self.shared.directory.sign_in(self.user, &base).await;
         }
         let token = self.session.as_ref()?.access_token.clone();
-        let mut socket = match open(&base, &token).await {
+        let mut socket = match open(&base, &token, SILENCE).await {
             Opened::Socket(socket) => socket,
             Opened::Unauthenticated => {
                 self.session = None;

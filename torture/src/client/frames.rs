@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::Shared;
-use super::socket::{Opened, open};
+use super::socket::{Opened, SILENCE, open};
 use crate::directory::{Directory, uuid};
 use crate::history::{Body, Number, Seen};
 
@@ -62,7 +62,7 @@ pub async fn read_all(shared: &Arc<Shared>, user: Number, gateway: usize) -> Opt
 async fn read_once(shared: &Arc<Shared>, user: Number, gateway: usize) -> Option<Vec<Vec<Seen>>> {
     let base = shared.gateway(gateway);
     let session = shared.directory.sign_in(user, &base).await?;
-    let Opened::Socket(mut socket) = open(&base, &session.access_token).await else { return None };
+    let Opened::Socket(mut socket) = open(&base, &session.access_token, SILENCE).await else { return None };
     let mut all = vec![Vec::new(); shared.directory.conversations.len()];
     loop {
         let frame = socket.next().await.ok()?;

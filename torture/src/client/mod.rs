@@ -18,6 +18,7 @@ use crate::recorder::Recorder;
 
 pub use device::Device;
 pub use frames::read_all;
+pub use socket::{Opened, Socket, open};
 
 /// What all clients of a run share.
 pub struct Shared {

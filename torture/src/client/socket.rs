@@ -10,10 +10,13 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 /// The server pings every two seconds in these runs; who hears nothing for so long is cut off.
-const SILENCE: Duration = Duration::from_secs(6);
+pub const SILENCE: Duration = Duration::from_secs(6);
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
-pub struct Socket(WebSocketStream<TcpStream>);
+pub struct Socket {
+    stream: WebSocketStream<TcpStream>,
+    silence: Duration,
+}
 
 pub enum Opened {
     Socket(Box<Socket>),
@@ -22,8 +25,8 @@ pub enum Opened {
     NoAnswer,
 }
 
-/// Opens `/ws?resume=true` at `http://host:port`.
-pub async fn open(base: &str, token: &str) -> Opened {
+/// Opens `/ws?resume=true` at `http://host:port`. The connection counts as lost when nothing is heard for so long.
+pub async fn open(base: &str, token: &str, silence: Duration) -> Opened {
     let address = base.trim_start_matches("http://");
     let opening = async {
         let stream = TcpStream::connect(address).await.ok()?;
@@ -33,7 +36,7 @@ pub async fn open(base: &str, token: &str) -> Opened {
         Some(client_async(request, stream).await)
     };
     match tokio::time::timeout(HANDSHAKE, opening).await {
-        Ok(Some(Ok((stream, _)))) => Opened::Socket(Box::new(Socket(stream))),
+        Ok(Some(Ok((stream, _)))) => Opened::Socket(Box::new(Socket { stream, silence })),
         Ok(Some(Err(Error::Http(answer)))) if answer.status() == 401 => Opened::Unauthenticated,
         _ => Opened::NoAnswer,
     }
@@ -44,7 +47,7 @@ impl Socket {
     /// Cancel-safe.
     pub async fn next(&mut self) -> Result<Value, Option<u16>> {
         loop {
-            let message = tokio::time::timeout(SILENCE, self.0.next()).await.map_err(|_| None)?;
+            let message = tokio::time::timeout(self.silence, self.stream.next()).await.map_err(|_| None)?;
             match message {
                 Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).map_err(|_| None),
                 Some(Ok(Message::Close(frame))) => return Err(frame.map(|frame| frame.code.into())),
@@ -55,7 +58,7 @@ impl Socket {
     }
 
     pub async fn send(&mut self, frame: &Value) -> Result<(), Option<u16>> {
-        let sent = tokio::time::timeout(SILENCE, self.0.send(Message::text(frame.to_string()))).await;
+        let sent = tokio::time::timeout(self.silence, self.stream.send(Message::text(frame.to_string()))).await;
         sent.map_err(|_| None)?.map_err(|_| None)
     }
 }
