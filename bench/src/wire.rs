@@ -268,6 +268,7 @@ mod tests {
             detail: "`text` is \"empty\"".to_owned(),
             request_id: None,
             retry_after: None,
+            retry_after_ms: None,
         };
         let text =
             json(&ServerFrame::Error { problem, client_message_id: Some(client_id()), client_operation_id: None });

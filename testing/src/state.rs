@@ -109,7 +109,7 @@ impl State {
                 (message.text, message.text_seq) = (event["text"].as_str().map(str::to_owned), at());
             }
             "message_pinned" => message.pinned = event["pinned"] == true,
-            "reaction" => message.word(text(event, "emoji"), text(event, "sender_id"), at(), event["added"] == true),
+            "reaction" => message.word(&text(event, "emoji"), &text(event, "sender_id"), at(), event["added"] == true),
             _ => {}
         }
     }
@@ -132,7 +132,7 @@ impl State {
         }
         let reactions = if shown.deleted { &[] } else { reactions };
         for one in reactions {
-            shown.word(text(one, "emoji"), text(one, "user_id"), seq(one, "seq"), true);
+            shown.word(&text(one, "emoji"), &text(one, "user_id"), seq(one, "seq"), true);
         }
         self.messages.insert(text(message, "id"), shown);
     }
@@ -154,20 +154,20 @@ impl Shown {
         self.words.last.clear();
     }
 
-    fn word(&mut self, emoji: String, user: String, seq: u64, added: bool) {
-        let word = self.words.last.entry((emoji.clone(), user.clone())).or_default();
+    fn word(&mut self, emoji: &str, user: &str, seq: u64, added: bool) {
+        let word = self.words.last.entry((emoji.to_owned(), user.to_owned())).or_default();
         if seq < word.0 {
             return;
         }
         *word = (seq, added);
-        let users = self.reactions.entry(emoji.clone()).or_default();
-        users.retain(|other| *other != user);
+        let users = self.reactions.entry(emoji.to_owned()).or_default();
+        users.retain(|other| other != user);
         if added {
-            users.push(user);
+            users.push(user.to_owned());
             users.sort();
         }
         if users.is_empty() {
-            self.reactions.remove(&emoji);
+            self.reactions.remove(emoji);
         }
     }
 }
@@ -178,7 +178,7 @@ mod tests {
 
     use super::*;
 
-    fn change(kind: &str, seq: u64, rest: Value) -> Value {
+    fn change(kind: &str, seq: u64, rest: &Value) -> Value {
         let mut event = json!({ "type": kind, "seq": seq, "message_id": "m", "sender_id": "ann" });
         event.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
         event
@@ -186,12 +186,12 @@ mod tests {
 
     fn events() -> Vec<Value> {
         vec![
-            change("message", 1, json!({ "client_message_id": "c", "text": "one" })),
-            change("reaction", 2, json!({ "emoji": "x", "added": true })),
-            change("message_edited", 3, json!({ "text": "two" })),
-            change("reaction", 4, json!({ "emoji": "x", "added": false })),
-            change("reaction", 5, json!({ "emoji": "y", "added": true })),
-            change("message_pinned", 6, json!({ "pinned": true })),
+            change("message", 1, &json!({ "client_message_id": "c", "text": "one" })),
+            change("reaction", 2, &json!({ "emoji": "x", "added": true })),
+            change("message_edited", 3, &json!({ "text": "two" })),
+            change("reaction", 4, &json!({ "emoji": "x", "added": false })),
+            change("reaction", 5, &json!({ "emoji": "y", "added": true })),
+            change("message_pinned", 6, &json!({ "pinned": true })),
         ]
     }
 
@@ -211,9 +211,9 @@ mod tests {
     #[test]
     fn a_difference_is_noticed() {
         let (whole, mut other) = (State::of_events(&events()), State::of_events(&events()));
-        other.event(&change("reaction", 7, json!({ "emoji": "y", "added": false })));
+        other.event(&change("reaction", 7, &json!({ "emoji": "y", "added": false })));
         assert_eq!(whole.differences(&other).len(), 1);
-        other.event(&change("message_deleted", 8, json!({})));
+        other.event(&change("message_deleted", 8, &json!({})));
         assert!(other.get("m").unwrap().deleted && other.get("m").unwrap().reactions.is_empty());
     }
 
@@ -221,7 +221,7 @@ mod tests {
     #[should_panic(expected = "after the deletion")]
     fn a_change_after_the_deletion_is_noticed() {
         let mut state = State::of_events(&events());
-        state.event(&change("message_deleted", 7, json!({})));
-        state.event(&change("message_edited", 8, json!({ "text": "back" })));
+        state.event(&change("message_deleted", 7, &json!({})));
+        state.event(&change("message_edited", 8, &json!({ "text": "back" })));
     }
 }

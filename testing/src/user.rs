@@ -152,7 +152,7 @@ impl User {
                     let path = format!("/api/messages/{}/reactions?limit=200", message["id"].as_str().unwrap());
                     let page = self.get(&path).await.ok(200);
                     assert_eq!(page["has_more"], false, "more reactions than this reads: {path}");
-                    reactions = page["reactions"].as_array().unwrap().clone();
+                    reactions.clone_from(page["reactions"].as_array().unwrap());
                 }
                 state.page(message, &reactions);
             }

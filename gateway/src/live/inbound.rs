@@ -44,6 +44,7 @@ pub fn class(frame: &ClientFrame) -> Option<Class> {
         | ClientFrame::Authenticate { .. }
         | ClientFrame::MessageRead { .. }
         | ClientFrame::MessageDelivered { .. }
+        | ClientFrame::KeyExchange { .. }
         | ClientFrame::Watch { .. }
         | ClientFrame::TypingStart { .. }
         | ClientFrame::TypingStop { .. }
@@ -58,6 +59,7 @@ pub fn too_soon(frame: ClientFrame, wait: Duration) -> ServerFrame {
         ClientFrame::MessageEdit { client_operation_id, .. }
         | ClientFrame::MessageDelete { client_operation_id, .. }
         | ClientFrame::Reaction { client_operation_id, .. }
+        | ClientFrame::KeyExchange { client_operation_id }
         | ClientFrame::MessagePin { client_operation_id, .. } => (None, client_operation_id),
         _ => (None, None),
     };
@@ -498,7 +500,11 @@ mod tests {
 
     #[test]
     fn whatever_a_reserved_frame_holds_it_is_known_as_one() {
-        for rest in ["", r#","client_operation_id":"o-1""#, r#","conversation_id":7,"keys":[{"a":null}],"client_operation_id":"o-1""#] {
+        for rest in [
+            "",
+            r#","client_operation_id":"o-1""#,
+            r#","conversation_id":7,"keys":[{"a":null}],"client_operation_id":"o-1""#,
+        ] {
             let frame = parse(&format!(r#"{{"type":"key_exchange"{rest}}}"#), 1000);
             let name = rest.contains("o-1").then(|| ClientMessageId::try_from("o-1".to_owned()).unwrap());
             assert_eq!(frame, Ok(ClientFrame::KeyExchange { client_operation_id: name }), "{rest}");

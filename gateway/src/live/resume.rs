@@ -317,7 +317,7 @@ async fn follow(
     connection: &Arc<Connection>,
     mut room: Arc<Room>,
     mut from: Seq,
-    skip: Skip,
+    mut skip: Skip,
 ) -> Result<Sent, CloseCode> {
     let mut sent = Sent::default();
     let (mut tries, mut is_out) = (0, false);
@@ -332,10 +332,17 @@ async fn follow(
                 room = entered.into_iter().next().ok_or(CloseCode::TryAgainLater)?;
             }
             Attach::Behind { head } if skip.to > from && head.0 - from.0 > skip.beyond as u64 => {
-                let gap = ServerFrame::Gap { conversation_id: room.id, from_seq: from.next(), to_seq: skip.to };
-                connection.push_backlog(encode(&gap)).await;
-                (from, is_out) = (skip.to, false);
-                sent.left_out = true;
+                // Pages show what is stored. A gap that ended later would hide changes that no page shows yet and no event brings any more.
+                let (stored, _) = app.reader().stored_floor(room.id).await.map_err(|error| unavailable(&error))?;
+                let to = stored.min(skip.to);
+                if to > from {
+                    let gap = ServerFrame::Gap { conversation_id: room.id, from_seq: from.next(), to_seq: to };
+                    connection.push_backlog(encode(&gap)).await;
+                    (from, is_out) = (to, false);
+                    sent.left_out = true;
+                }
+                // What is not stored yet is sent, however much it is.
+                skip = Skip::NOTHING;
             }
             Attach::Behind { .. } => {
                 let events = {

@@ -82,11 +82,11 @@ fn head(first: u8, length: u64) -> Vec<u8> {
     match length {
         0..126 => bytes.push(0x80 | u8::try_from(length).unwrap()),
         126..0x1_0000 => {
-            bytes.push(0x80 | 126);
+            bytes.push(0x80 | 0x7E);
             bytes.extend(u16::try_from(length).unwrap().to_be_bytes());
         }
         _ => {
-            bytes.push(0x80 | 127);
+            bytes.push(0x80 | 0x7F);
             bytes.extend(length.to_be_bytes());
         }
     }

@@ -312,8 +312,11 @@ impl Logged {
     /// Without emojis, which the log has sealed: who shares one with whom.
     fn groups(&self) -> Vec<Vec<String>> {
         let groups = self.reactions.values().filter(|users| !users.is_empty());
-        let mut groups: Vec<Vec<_>> = groups.map(|users| users.iter().map(ToString::to_string).collect()).collect();
-        groups.iter_mut().for_each(|group: &mut Vec<String>| group.sort());
+        let mut groups: Vec<Vec<String>> =
+            groups.map(|users| users.iter().map(ToString::to_string).collect()).collect();
+        for group in &mut groups {
+            group.sort();
+        }
         groups.sort();
         groups
     }

@@ -1,6 +1,6 @@
 //! Coming back: exactly what was missed, then what is live.
 
-use sealpost_testing::{Connect, Stack, User, check_view};
+use sealpost_testing::{Connect, Form, Process, Settings, Stack, State, User, View, check_view};
 use serde_json::json;
 
 pub async fn a_resume_brings_exactly_what_was_missed(stack: &Stack) {
@@ -103,4 +103,48 @@ pub async fn beyond_the_limit_a_gap_frame_says_what_is_left_out(stack: &Stack) {
     assert_eq!(page["messages"].as_array().unwrap().len(), 110);
     ann.say(&long, "last", "live").await.ok(201);
     back.wait_for_seq(&long, 113).await;
+}
+
+/// While the store is behind: what it does not have yet is in no page, so a gap may not leave it out.
+#[tokio::test]
+async fn a_gap_ends_where_the_pages_end() {
+    let settings = Settings::default().set("SEALPOST__GATEWAY__MAX_RESUME_EVENTS", 5);
+    let stack = Stack::start(Form::Cluster, settings).await;
+    let (ann, bob) = (User::sign_up(&stack, 0, "ann").await, User::sign_up(&stack, 1, "bob").await);
+    let group = ann.group(&[&bob]).await;
+    let mut ids = Vec::new();
+    for number in 0..10 {
+        let sent = ann.say(&group, &format!("m-{number}"), "stored").await.ok(201);
+        ids.push(sent["message_id"].as_str().unwrap().to_owned());
+    }
+    stack.settle().await;
+    let stored =
+        ann.get(&format!("/api/conversations/{group}")).await.ok(200)["conversation"]["head_seq"].as_u64().unwrap();
+    let mut to_ann = ann.socket().await;
+    stack.processes_named("persistence").for_each(Process::freeze);
+    let changes = [
+        json!({ "type": "message_edit", "text": "edited" }),
+        json!({ "type": "message_delete" }),
+        json!({ "type": "reaction", "emoji": "👍" }),
+        json!({ "type": "message_pin" }),
+    ];
+    for (mut change, id) in changes.into_iter().zip(&ids) {
+        (change["conversation_id"], change["message_id"]) = (json!(group), json!(id));
+        to_ann.send(&change).await;
+        assert_eq!(to_ann.wait_for_type("change_ack").await["stored"], false);
+    }
+    let mut view = View::default();
+    view.start_at(&json!({ "conversations": [{ "conversation_id": group, "head_seq": 1 }] }));
+    let cursor = view.cursor();
+    let mut back = bob.connect().view(view).path("/ws?resume=true").open().await.unwrap();
+    back.ready_unseen().await;
+    back.send(&json!({ "type": "resume", "cursor": cursor })).await;
+    assert_eq!(back.wait_for_type("gap").await["to_seq"], stored);
+    let mut state = State::default();
+    bob.read_into(&group, &mut state, 0).await;
+    back.wait_for_seq(&group, stored + 4).await;
+    back.view.events(&group).iter().for_each(|event| state.event(event));
+    stack.processes_named("persistence").for_each(Process::thaw);
+    stack.settle().await;
+    assert_eq!(state.differences(&bob.state(&group).await), Vec::<String>::new());
 }

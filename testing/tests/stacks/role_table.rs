@@ -184,7 +184,7 @@ impl Scene<'_> {
                 let answer = json!({ "client_message_id": "a-t", "text": "an answer", "thread_id": theirs });
                 self.ann.post(&self.path("/messages"), answer).await.ok(201);
                 let path = format!("{one}/thread");
-                let begun = async || (self.ann.get(&path).await.body["replies"].as_array()?.len() > 0).then_some(());
+                let begun = async || (!self.ann.get(&path).await.body["replies"].as_array()?.is_empty()).then_some(());
                 eventually("the thread", begun).await;
                 self.ask("PUT", format!("{one}/thread"), json!({ "following": true })).await
             }

@@ -187,8 +187,8 @@ impl Client {
         let room = self.rooms[self.random.usize(..self.rooms.len())].clone();
         let change = match self.random.u32(0..100) {
             0..50 => return self.send(socket, room).await,
-            50..65 => self.mark(room, "message_read"),
-            65..68 => self.mark(room, "message_delivered"),
+            50..65 => self.mark(&room, "message_read"),
+            65..68 => self.mark(&room, "message_delivered"),
             68..83 => {
                 let text = format!("edited {}", self.random.u32(..));
                 some(&self.own, &mut self.random).map(|(room, id)| {
@@ -234,11 +234,11 @@ impl Client {
         socket.send(&frame).await
     }
 
-    fn mark(&mut self, room: String, kind: &str) -> Option<Value> {
-        let seen = self.cursor.get(&room).copied()?;
+    fn mark(&mut self, room: &str, kind: &str) -> Option<Value> {
+        let seen = self.cursor.get(room).copied()?;
         let seq = self.random.u64(1..=seen);
         if kind == "message_read" {
-            let known = self.read.entry(room.clone()).or_default();
+            let known = self.read.entry(room.to_owned()).or_default();
             *known = (*known).max(seq);
         }
         Some(json!({ "type": kind, "conversation_id": room, "seq": seq }))
