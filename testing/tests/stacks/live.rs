@@ -85,8 +85,9 @@ pub async fn attack_12_ten_thousand_events_for_who_never_reads(form: Form) {
     const EVENTS: u64 = 10_000;
     const PORTION: u64 = 50;
     const TEXT_BYTES: usize = 6_000;
-    /// Below what the events take that come while somebody does not read: 54 MB once, and three times that for three connections.
-    const MOST_KIB: u64 = 40 * 1024;
+    // Below what the events take that come while three connections do not read, 162 MB; for a gateway alone below what they take once. The
+    // embedded form has the caches of the log, the store and the index in the same process, which grow by some 60 MB meanwhile.
+    let most_kib = if form == Form::Embedded { 120 * 1024 } else { 40 * 1024 };
     let stack = Stack::start(form, Settings::default()).await;
     let (ann, bob) = (User::sign_up(&stack, 0, "ann").await, User::sign_up(&stack, 0, "bob").await);
     let eve = User::sign_up(&stack, 0, "eve").await;
@@ -122,7 +123,7 @@ pub async fn attack_12_ten_thousand_events_for_who_never_reads(form: Form) {
         }
     }
     let grown = gateway.resident_kib().saturating_sub(before);
-    assert!(grown < MOST_KIB, "the gateway has grown by {grown} KiB");
+    assert!(grown < most_kib, "the gateway has grown by {grown} KiB");
     assert_eq!(closed.len(), 3, "10,000 events were not enough");
     for closed in closed {
         let (code, socket) = closed.await.unwrap();

@@ -474,8 +474,12 @@ async fn mails_that_wait_at_a_stop_are_sent_after_it(form: Form) {
     ann.api.post("/api/auth/magic-link", &json!({ "email": address })).await.ok(202);
     let change = json!({ "password": ann.password, "new_password": "harbour quiet 99 lamp" });
     ann.post("/api/auth/password", change).await.ok(204);
-    let put_off = async || stack.process(first).log_text().contains("a mail could not be sent yet").then_some(());
-    eventually("an attempt", put_off).await;
+    // Of both: a mail server may take what it was sent whole by somebody who then goes without hearing the answer.
+    let put_off = async || {
+        let log = stack.process(first).log_text();
+        (log.matches("a mail could not be sent yet").count() >= 2).then_some(())
+    };
+    eventually("an attempt of both", put_off).await;
     let kept = "SELECT count(*) FROM kept_mails";
     assert_eq!(stack.count(kept).await, 0);
     assert!(stack.process(first).terminate().success());
@@ -495,7 +499,8 @@ async fn mails_that_wait_at_a_stop_are_sent_after_it(form: Form) {
     let there = ann.at(&stack, 1);
     there.api.post("/api/auth/magic-link/signin", &json!({ "token": token })).await.ok(200);
     assert_eq!(stack.count(kept).await, 0);
-    assert_eq!(mailbox.mails_to(&address).len(), 3, "each once");
+    let mails: Vec<_> = mailbox.mails_to(&address).into_iter().map(|mail| mail.text).collect();
+    assert_eq!(mails.len(), 3, "each once: {mails:#?}");
 }
 
 #[tokio::test]

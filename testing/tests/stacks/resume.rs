@@ -120,7 +120,8 @@ async fn a_gap_ends_where_the_pages_end() {
     stack.settle().await;
     let stored =
         ann.get(&format!("/api/conversations/{group}")).await.ok(200)["conversation"]["head_seq"].as_u64().unwrap();
-    let mut to_ann = ann.socket().await;
+    // Somebody is there, so that the other gateway knows of what is not stored.
+    let (mut to_ann, mut there) = (ann.socket().await, bob.socket().await);
     stack.processes_named("persistence").for_each(Process::freeze);
     let changes = [
         json!({ "type": "message_edit", "text": "edited" }),
@@ -133,6 +134,7 @@ async fn a_gap_ends_where_the_pages_end() {
         to_ann.send(&change).await;
         assert_eq!(to_ann.wait_for_type("change_ack").await["stored"], false);
     }
+    there.wait_for_seq(&group, stored + 4).await;
     let mut view = View::default();
     view.start_at(&json!({ "conversations": [{ "conversation_id": group, "head_seq": 1 }] }));
     let cursor = view.cursor();
