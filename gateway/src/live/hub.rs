@@ -86,18 +86,23 @@ impl Hub {
     }
 
     async fn room(&self, id: ConversationId) -> Result<Arc<Room>, HubError> {
-        let room = Arc::clone(self.lock().entry(id).or_insert_with(|| Arc::new(Room::new(id))));
-        if let Some(claim) = room.claim_subscription()
-            && let Some(hub) = self.own.upgrade()
-        {
-            // In a task of its own: the caller may go away, and a room without a subscription would be deaf.
-            self.tasks.spawn(hub.subscribe(Arc::clone(&room), claim));
+        loop {
+            let room = Arc::clone(self.lock().entry(id).or_insert_with(|| Arc::new(Room::new(id))));
+            if let Some(claim) = room.claim_subscription()
+                && let Some(hub) = self.own.upgrade()
+            {
+                // In a task of its own: the caller may go away, and a room without a subscription would be deaf.
+                self.tasks.spawn(hub.subscribe(Arc::clone(&room), claim));
+            }
+            room.subscribed().await;
+            if room.is_given_up() {
+                return Err(HubError::Live("the conversation could not be subscribed to".to_owned()));
+            }
+            // Else the last one in it left meanwhile, and the next look finds another room.
+            if !room.stop.is_cancelled() {
+                return Ok(room);
+            }
         }
-        room.subscribed().await;
-        if room.stop.is_cancelled() {
-            return Err(HubError::Live("the conversation could not be subscribed to".to_owned()));
-        }
-        Ok(room)
     }
 
     async fn subscribe(self: Arc<Self>, room: Arc<Room>, claim: DropGuard) {
@@ -113,7 +118,7 @@ impl Hub {
             }
             Err(error) => {
                 tracing::warn!(conversation = %room.id, error, "a conversation cannot be heard");
-                room.close();
+                room.give_up();
                 self.forget(&room);
                 drop(claim);
             }

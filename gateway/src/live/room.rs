@@ -31,6 +31,8 @@ pub struct Room {
     pub stop: CancellationToken,
     subscribing: AtomicBool,
     subscribed: CancellationToken,
+    /// It could not be subscribed.
+    deaf: AtomicBool,
 }
 
 #[derive(Default)]
@@ -116,6 +118,7 @@ impl Room {
             stop: CancellationToken::new(),
             subscribing: AtomicBool::new(false),
             subscribed: CancellationToken::new(),
+            deaf: AtomicBool::new(false),
         }
     }
 
@@ -129,10 +132,15 @@ impl Room {
         self.subscribed.cancelled().await;
     }
 
-    /// Nobody can attach any more.
-    pub fn close(&self) {
+    /// It cannot be subscribed: nobody can attach any more.
+    pub fn give_up(&self) {
+        self.deaf.store(true, Ordering::Release);
         self.lock().closed = true;
         self.stop.cancel();
+    }
+
+    pub fn is_given_up(&self) -> bool {
+        self.deaf.load(Ordering::Acquire)
     }
 
     /// Tells where the conversation stood when the room was made. The first call counts. True: something waits behind a hole.

@@ -80,6 +80,28 @@ pub async fn who_connects_amid_messages_misses_nothing(stack: &Stack) {
     }
 }
 
+/// The last one to leave takes the room along; who comes at that moment gets a new one.
+pub async fn who_connects_while_the_last_one_leaves_is_let_in(stack: &Stack) {
+    const TIMES: usize = 40;
+    let ann = User::sign_up(stack, 0, "ann").await;
+    let users: Vec<User> = futures_util::future::join_all(
+        (0..8).map(|number| async move { User::sign_up(stack, 0, &format!("u{number}")).await }),
+    )
+    .await;
+    let all: Vec<&User> = users.iter().collect();
+    for _ in 0..10 {
+        ann.group(&all).await;
+    }
+    stack.settle().await;
+    let come_and_go = users.iter().map(|user| async move {
+        for _ in 0..TIMES {
+            let mut socket = user.connect().open().await.unwrap();
+            assert_eq!(socket.ready().await["conversations"].as_array().unwrap().len(), 10);
+        }
+    });
+    futures_util::future::join_all(come_and_go).await;
+}
+
 /// Alone on its stack, since memory is looked at. Texts are long, so that what waits for somebody would be seen.
 pub async fn attack_12_ten_thousand_events_for_who_never_reads(form: Form) {
     const EVENTS: u64 = 10_000;

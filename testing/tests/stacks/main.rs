@@ -239,7 +239,8 @@ on_both_stacks! {
         a_removed_participant_is_seen_no_more_and_sees_nothing;
     live:
         a_slow_reader_is_closed_and_comes_back_to_everything
-        who_connects_amid_messages_misses_nothing;
+        who_connects_amid_messages_misses_nothing
+        who_connects_while_the_last_one_leaves_is_let_in;
     resume:
         a_resume_brings_exactly_what_was_missed
         a_cursor_in_the_first_frame_resumes
