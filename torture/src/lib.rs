@@ -21,12 +21,14 @@ mod recorder;
 pub mod report;
 mod run;
 mod soak;
+mod stacks;
 
 use std::path::Path;
 
 pub use nemesis::{Fault, Schedule, Skipped};
 pub use run::{Outcome, Request, run};
 pub use soak::{Counts, Report as SoakReport, Soak, soak};
+pub use stacks::Stacks;
 
 /// Judges a history that was written before.
 pub fn check_file(path: &Path) -> std::io::Result<checker::Verdict> {

@@ -7,10 +7,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use clap::{Parser, ValueEnum};
-use sealpost_testing::Form;
+use clap::Parser;
 use sealpost_torture::report::Total;
-use sealpost_torture::{Fault, Request, check_file, report, run};
+use sealpost_torture::{Fault, Request, Stacks, check_file, report, run};
 
 /// Tortures whole servers and holds them to their promises. Exit code 1: a promise was broken.
 #[derive(Debug, Parser)]
@@ -47,13 +46,6 @@ struct Arguments {
     check: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Stacks {
-    Embedded,
-    Cluster,
-    Both,
-}
-
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
@@ -64,11 +56,6 @@ async fn main() -> anyhow::Result<ExitCode> {
     }
     let first = arguments.seed.unwrap_or_else(|| fastrand::u64(1..1_000_000));
     let faults = faults(&arguments.faults)?;
-    let forms: &[Form] = match arguments.stack {
-        Stacks::Embedded => &[Form::Embedded],
-        Stacks::Cluster => &[Form::Cluster],
-        Stacks::Both => &[Form::Cluster, Form::Embedded],
-    };
     // One run's history at a time is in memory.
     let mut total = Total::default();
     let enough = |total: &Total| total.kills >= arguments.until_kills && total.stored >= arguments.until_stored;
@@ -77,7 +64,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         if seed >= first + arguments.runs && enough(&total) {
             break;
         }
-        for &form in forms {
+        for &form in arguments.stack.forms() {
             println!("seed {seed}, {form:?} stack, {} minutes", arguments.minutes);
             let request = Request {
                 seed,

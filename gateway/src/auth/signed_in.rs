@@ -1,5 +1,6 @@
 //! The end of every way to sign in: a new session with its first tokens.
 
+use sea_orm::prelude::Uuid;
 use sea_orm::{ColumnTrait as _, DatabaseTransaction, DbErr, QueryFilter as _, QueryOrder as _, QuerySelect as _};
 use sealpost_schema::entities::{session, user};
 use sealpost_schema::{ProblemKind, SessionId, Timestamp, UserId};
@@ -113,14 +114,17 @@ async fn make_room(
     caller: &Caller,
 ) -> Result<Vec<SessionId>, DbErr> {
     let now = app.clock.now();
-    let beyond = session::Entity::live_of(user.0, now.millis())
+    let beyond: Vec<Uuid> = session::Entity::live_of(user.0, now.millis())
+        .select_only()
+        .column(session::Column::Id)
         .order_by_desc(session::Column::LastSeenAt)
         .offset(app.auth.max_sessions_per_user - 1)
         // SQLite takes no offset without a limit; what is left then goes at the next sign-in.
         .limit(MOST_GIVE_WAY)
+        .into_tuple()
         .all(transaction)
         .await?;
-    let beyond: Vec<_> = beyond.into_iter().map(|row| SessionId(row.id)).collect();
+    let beyond: Vec<_> = beyond.into_iter().map(SessionId).collect();
     if beyond.is_empty() {
         return Ok(Vec::new());
     }

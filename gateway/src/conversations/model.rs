@@ -192,12 +192,9 @@ fn select(user: UserId, wanted: Wanted<'_>, now: Timestamp, backend: DbBackend) 
     use conversation::Column as C;
     use participant::Column as P;
     let last = |column: event::Column| Expr::col((Alias::new("last"), column));
-    let newest = |mut of: SelectStatement| {
-        of.column((event::Entity, event::Column::Seq))
-            .order_by((event::Entity, event::Column::Seq), Order::Desc)
-            .limit(1)
-            .to_owned()
-    };
+    let newest =
+        |mut of: SelectStatement| of.order_by((event::Entity, event::Column::Seq), Order::Desc).limit(1).to_owned();
+    let newest_seq = |of| newest(of).column((event::Entity, event::Column::Seq)).to_owned();
     let mut messages = own_events();
     messages.and_where(Expr::col((event::Entity, event::Column::Kind)).eq("message_posted")).and_where(
         Expr::col((event::Entity, event::Column::Seq)).gte(Expr::col((participant::Entity, P::VisibleFrom))),
@@ -225,7 +222,7 @@ fn select(user: UserId, wanted: Wanted<'_>, now: Timestamp, backend: DbBackend) 
     select
         .column((participant::Entity, P::Role))
         .columns([P::ReadSeq, P::MutedUntil, P::ArchivedAt, P::HiddenSeq].map(|column| (participant::Entity, column)))
-        .expr_as(Expr::SubQuery(None, Box::new(newest(own_events()).into())), "head_seq")
+        .expr_as(Expr::SubQuery(None, Box::new(newest_seq(own_events()).into())), "head_seq")
         .expr_as(Expr::SubQuery(None, Box::new(unread(&messages, user, now).into())), "unread")
         .expr_as(Expr::SubQuery(None, Box::new(mentioned(user).into())), "mentioned")
         .exprs(event::Column::iter().map(|column| SelectExpr {
@@ -254,11 +251,7 @@ fn select(user: UserId, wanted: Wanted<'_>, now: Timestamp, backend: DbBackend) 
             .and_where(is_its_conversation)
             .limit(1)
             .to_owned();
-        let newest = messages
-            .column((event::Entity, Asterisk))
-            .order_by((event::Entity, event::Column::Seq), Order::Desc)
-            .limit(1)
-            .to_owned();
+        let newest = newest(messages).column((event::Entity, Asterisk)).to_owned();
         select.join_lateral(JoinType::InnerJoin, it, conversation::Entity, Expr::val(true)).join_lateral(
             JoinType::LeftJoin,
             newest,
@@ -272,7 +265,7 @@ fn select(user: UserId, wanted: Wanted<'_>, now: Timestamp, backend: DbBackend) 
             "last",
             last(event::Column::ConversationId)
                 .equals((conversation::Entity, C::Id))
-                .and(last(event::Column::Seq).eq(Expr::SubQuery(None, Box::new(newest(messages).into())))),
+                .and(last(event::Column::Seq).eq(Expr::SubQuery(None, Box::new(newest_seq(messages).into())))),
         );
     }
     select.and_where(living);
@@ -286,8 +279,8 @@ fn select(user: UserId, wanted: Wanted<'_>, now: Timestamp, backend: DbBackend) 
 /// those of [`messages::show`].
 pub async fn load(app: &App, user: UserId, wanted: Wanted<'_>) -> ApiResult<Vec<ConversationResponse>> {
     receipts::settle(app, user).await.map_err(|error| ApiError::store(&error))?;
-    let statement =
-        app.db.get_database_backend().build(&select(user, wanted, app.clock.now(), app.db.get_database_backend()));
+    let backend = app.db.get_database_backend();
+    let statement = backend.build(&select(user, wanted, app.clock.now(), backend));
     let rows = app.db.query_all_raw(statement).await.map_err(|error| ApiError::store(&error))?;
     let read = |row: QueryResult| {
         Ok((Row::from_query_result(&row, "")?, event::Model::from_query_result_optional(&row, LAST)?))

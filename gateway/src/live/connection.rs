@@ -1,6 +1,6 @@
 //! One connection, as the rest of the process sees it: a bounded queue of frames and a way to close it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -198,11 +198,6 @@ impl Connection {
     /// Watches these, and returns those that it watched before.
     pub fn watch(&self, ids: Vec<ConversationId>) -> Vec<ConversationId> {
         std::mem::replace(&mut *self.watched.lock().unwrap_or_else(PoisonError::into_inner), ids)
-    }
-
-    /// Where it is now.
-    pub fn conversations(&self) -> HashSet<ConversationId> {
-        self.rooms().keys().copied().collect()
     }
 
     pub fn take_room(&self, id: ConversationId) -> Option<Arc<Room>> {

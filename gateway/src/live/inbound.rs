@@ -392,18 +392,31 @@ impl Sending {
         }
     }
 
-    /// The store found that the name was used long before: as [`Self::answer_duplicate`].
+    /// The store found that the name was used long before.
     fn answer_voided(&mut self, original: Seq) {
+        let (app, conversation) = (self.app.clone(), self.outgoing.conversation_id);
+        self.answer_again(AckLevel::Stored, async move { messages::first(&app, conversation, original).await });
+    }
+
+    /// The lane knows the name.
+    fn answer_duplicate(&mut self, appended: Appended, stored: bool) {
+        let level = if stored { AckLevel::Stored } else { AckLevel::Accepted };
+        self.answer_again(level, async { Ok(appended) });
+    }
+
+    /// The same id was sent before: the first answer again, or a refusal if the text differs. Opening may need the store, so it has its
+    /// own task.
+    fn answer_again(&mut self, level: AckLevel, first: impl Future<Output = ApiResult<Appended>> + Send + 'static) {
         let waits = !std::mem::replace(&mut self.answered, true);
         let (app, connection, outgoing) = (self.app.clone(), Arc::clone(&self.connection), self.outgoing.clone());
         self.app.tasks.spawn(async move {
             let same = async {
-                let first = messages::first(&app, outgoing.conversation_id, original).await?;
+                let first = first.await?;
                 messages::check_same(&app, &outgoing, &first).await?;
-                Ok::<_, ApiError>(first)
+                Ok(first)
             };
             let answer = match same.await {
-                Ok(first) => ack_frame(&outgoing, &first, AckLevel::Stored, true),
+                Ok(first) => ack_frame(&outgoing, &first, level, level == AckLevel::Stored),
                 Err(ApiError(problem)) => ServerFrame::Error {
                     problem,
                     client_message_id: Some(outgoing.client_message_id),
@@ -414,23 +427,6 @@ impl Sending {
                 connection.end_send();
             }
             connection.send(&answer);
-        });
-    }
-
-    /// The same id was sent before: the first answer again, or a refusal if the text differs. Opening may need the store, so it
-    /// has its own task.
-    fn answer_duplicate(&mut self, appended: Appended, stored: bool) {
-        self.answered = true;
-        let (app, connection, outgoing) = (self.app.clone(), Arc::clone(&self.connection), self.outgoing.clone());
-        self.app.tasks.spawn(async move {
-            match messages::check_same(&app, &outgoing, &appended).await {
-                Ok(()) => {
-                    connection.end_send();
-                    let level = if stored { AckLevel::Stored } else { AckLevel::Accepted };
-                    connection.send(&ack_frame(&outgoing, &appended, level, stored));
-                }
-                Err(error) => fail(&connection, outgoing.client_message_id, error),
-            }
         });
     }
 }

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use sea_orm::{DatabaseConnection, DbErr, EntityTrait as _, IntoActiveModel as _, QueryOrder as _, QuerySelect as _};
+use sea_orm::sea_query::{Order, Query};
+use sea_orm::{ColumnTrait as _, DatabaseConnection, DbErr, EntityTrait as _, IntoActiveModel as _, QueryFilter as _};
 use sealpost_schema::Timestamp;
 use sealpost_schema::entities::kept_mail;
 use uuid::Uuid;
@@ -11,18 +12,23 @@ use uuid::Uuid;
 use super::mailer::Job;
 
 /// Taken up at once; the rest at the next look.
-const MOST: u64 = 100;
+const MOST_TAKEN: u64 = 100;
+
+/// In one statement.
+const MOST_KEPT: usize = 1_000;
 
 pub async fn keep(db: &DatabaseConnection, now: Timestamp, jobs: &[Job]) {
-    for job in jobs {
-        // Plain enums of texts and ids always become JSON.
-        let job = serde_json::to_string(job).unwrap_or_default();
-        let row = kept_mail::Model { id: Uuid::now_v7(), job, kept_at: now.millis() };
-        let kept = kept_mail::Entity::insert(row.into_active_model()).exec_without_returning(db).await;
+    for jobs in jobs.chunks(MOST_KEPT) {
+        let rows = jobs.iter().map(|job| {
+            // Plain enums of texts and ids always become JSON.
+            let job = serde_json::to_string(job).unwrap_or_default();
+            kept_mail::Model { id: Uuid::now_v7(), job, kept_at: now.millis() }.into_active_model()
+        });
+        let kept = kept_mail::Entity::insert_many(rows).exec_without_returning(db).await;
         let outcome = if kept.is_ok() { "kept" } else { "lost" };
-        metrics::counter!("sealpost_mails_total", "outcome" => outcome).increment(1);
+        metrics::counter!("sealpost_mails_total", "outcome" => outcome).increment(jobs.len() as u64);
         if let Err(error) = kept {
-            tracing::error!(%error, "a mail that waited is lost: the store did not take it");
+            tracing::error!(%error, mails = jobs.len(), "mails that waited are lost: the store did not take them");
         }
     }
 }
@@ -39,13 +45,15 @@ pub async fn take(db: &DatabaseConnection, now: Timestamp, link_lifetime: Durati
 }
 
 async fn take_rows(db: &DatabaseConnection) -> Result<Vec<kept_mail::Model>, DbErr> {
-    let rows = kept_mail::Entity::find().order_by_asc(kept_mail::Column::Id).limit(MOST).all(db).await?;
-    let mut taken = Vec::new();
-    for row in rows {
-        if kept_mail::Entity::delete_by_id(row.id).exec(db).await?.rows_affected == 1 {
-            taken.push(row);
-        }
-    }
+    let oldest = Query::select()
+        .column(kept_mail::Column::Id)
+        .from(kept_mail::Entity)
+        .order_by(kept_mail::Column::Id, Order::Asc)
+        .limit(MOST_TAKEN)
+        .to_owned();
+    let taken = kept_mail::Entity::delete_many().filter(kept_mail::Column::Id.in_subquery(oldest));
+    let mut taken = taken.exec_with_returning(db).await?;
+    taken.sort_unstable_by_key(|row| row.id);
     Ok(taken)
 }
 

@@ -37,6 +37,17 @@ impl Current {
             // The finder has seen to it that they may see it.
             None => (ConversationId(find(app, user, id).await?.conversation_id), Seq::default()),
         };
+        Self::load_from(app, user, conversation, start, id).await
+    }
+
+    /// `start`: the first event of the conversation that the user may see.
+    pub async fn load_from(
+        app: &App,
+        user: UserId,
+        conversation: ConversationId,
+        start: Seq,
+        id: MessageId,
+    ) -> ApiResult<Self> {
         // Before the row: what is stored after this is found in the log.
         let (floor, _) = app.reader().stored_floor(conversation).await.map_err(|error| ApiError::store(&error))?;
         let stored = match find(app, user, id).await {

@@ -30,17 +30,17 @@ pub async fn resolve(
     let (mentions, mentions_all) = mentions(app, sender, conversation, text).await?;
     if reply_to.is_some() || thread_id.is_some() {
         // Who takes no part is told what they would be told without a reply, so that they do not learn whether there is such a conversation.
-        load_start(app, sender, conversation, "conversation").await?;
-    }
-    if let Some(id) = reply_to {
-        Current::load(app, sender, Some(conversation), id).await?;
-    }
-    if let Some(id) = thread_id {
-        let root = Current::load(app, sender, Some(conversation), id).await?;
-        if root.row.thread_id.is_some() {
-            return Err(ApiError::invalid(
-                "thread_id names a message that is in a thread itself. Name that thread's first message.",
-            ));
+        let start = load_start(app, sender, conversation, "conversation").await?;
+        if let Some(id) = reply_to {
+            Current::load_from(app, sender, conversation, start, id).await?;
+        }
+        if let Some(id) = thread_id {
+            let root = Current::load_from(app, sender, conversation, start, id).await?;
+            if root.row.thread_id.is_some() {
+                return Err(ApiError::invalid(
+                    "thread_id names a message that is in a thread itself. Name that thread's first message.",
+                ));
+            }
         }
     }
     let links = MessageLinks { reply_to, thread_id, mentions, mentions_all };

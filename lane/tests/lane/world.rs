@@ -10,7 +10,7 @@ use sea_orm::{
 use sealpost_lane::{Appended, Draft, LaneConfig, LaneError, Lanes, Progress, Rule, Waiter};
 use sealpost_schema::entities::{conversation, event, outbox, participant};
 use sealpost_schema::{
-    ClientMessageId, Clock, ConversationId, Event, EventBody, EventId, EventRecord, Role, Seq, StoredNotice,
+    ClientMessageId, Clock, ConversationId, Event, EventBody, EventId, EventRecord, MessageId, Role, Seq, StoredNotice,
     StoredRange, UserId,
 };
 use tempfile::TempDir;
@@ -131,6 +131,11 @@ impl World {
             rule: Rule::Post,
             retry: false,
         }
+    }
+
+    /// What changes the message `of`.
+    pub fn change(&self, of: &Event, rule: Rule, body: impl FnOnce(MessageId) -> EventBody) -> Draft {
+        Draft { rule, body: body(of.id.into()), ..self.draft("change") }
     }
 
     pub async fn send(&self, lanes: &Lanes, name: &str) -> Result<Appended, LaneError> {

@@ -5,9 +5,8 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
-use sealpost_testing::Form;
-use sealpost_torture::{Soak, soak};
+use clap::Parser;
+use sealpost_torture::{Soak, Stacks, soak};
 
 /// Many clients that come and go. Exit code 1: a view is not what the history shows.
 #[derive(Debug, Parser)]
@@ -25,24 +24,12 @@ struct Arguments {
     seed: Option<u64>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Stacks {
-    Embedded,
-    Cluster,
-    Both,
-}
-
 #[tokio::main]
 async fn main() -> ExitCode {
     let Arguments { clients, minutes, stack, seed } = Arguments::parse();
     let seed = seed.unwrap_or_else(|| fastrand::u64(1..1_000_000));
-    let forms: &[Form] = match stack {
-        Stacks::Embedded => &[Form::Embedded],
-        Stacks::Cluster => &[Form::Cluster],
-        Stacks::Both => &[Form::Cluster, Form::Embedded],
-    };
     let mut holds = true;
-    for &form in forms {
+    for &form in stack.forms() {
         let report = soak(Soak { form, clients, duration: Duration::from_secs_f64(minutes * 60.0), seed }).await;
         println!("{report}");
         holds &= report.wrong.is_empty();
