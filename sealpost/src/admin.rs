@@ -31,7 +31,7 @@ pub(crate) fn run(command: AdminCommand, config: Config) -> anyhow::Result<()> {
 /// The store that the settings name, if it is up to date.
 pub(crate) async fn open(config: &Config) -> anyhow::Result<DatabaseConnection> {
     let db = if config.database_url.is_some() {
-        database::postgres(config, true).await?
+        database::postgres(config).await?
     } else {
         let path = Folder::at(&config.data_dir).database();
         if !path.exists() {

@@ -27,7 +27,7 @@ pub(crate) fn run(command: &DeadLettersCommand, config: Config) -> anyhow::Resul
                 if config.database_url.is_none() {
                     bail!("a replay stores events: set DATABASE_URL as for the workers");
                 }
-                database::postgres(&config, true).await
+                database::postgres(&config).await
             })
             .await
         } else {

@@ -12,7 +12,7 @@ use crate::{output, telemetry};
 pub(crate) fn run(config: Config, check: bool) -> anyhow::Result<ExitCode> {
     telemetry::start_logs(&config.log)?;
     run::block_on(async move {
-        let db = database::postgres(&config, true).await?;
+        let db = database::postgres(&config).await?;
         database::wait(Need::Reached, &db, &config, &Missing::default(), &CancellationToken::new()).await;
         let pending = sealpost_migrations::pending(&db).await?;
         if check {

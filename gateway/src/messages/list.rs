@@ -122,9 +122,9 @@ impl Stored {
     }
 }
 
-/// One message more than the page has, if there are as many. Looks through a few times as many seqs first, which is enough where messages
-/// are not rare among the events: a query without both bounds would have Postgres, where its statistics mislead it, read and sort
-/// all that follows.
+/// One message more than the page has, if there are as many. Looks through a few seqs more first, which is enough where nearly all events
+/// are messages, then through many more: a query without both bounds would have Postgres, where its statistics mislead it, read and sort all
+/// that follows.
 async fn find(
     app: &App,
     id: ConversationId,
@@ -135,7 +135,7 @@ async fn find(
     let messages = || event::Entity::of_for_user(id.0, user).filter(event::Column::Kind.eq("message_posted"));
     let seq = event::Column::Seq;
     let wanted = query.limit + 1;
-    let mut width = 4 * wanted;
+    let mut width = wanted + wanted / 4;
     let mut found: Vec<event::Model> = Vec::new();
     // Seqs between these two have not been looked at.
     let mut after = query.after.unwrap_or(0);
@@ -153,7 +153,7 @@ async fn find(
             before = from + 1;
             rows
         };
-        found.extend(rows.all(&app.db).await?);
+        found.extend(event::Shown::of(rows).all(&app.db).await?.into_iter().map(|event::Shown(row)| row));
         if found.len() as u64 >= wanted {
             break;
         }

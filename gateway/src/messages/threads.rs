@@ -138,14 +138,13 @@ pub async fn get_thread(
     check_limit(query.limit, 200)?;
     let me = principal.user_id;
     let root = find(&app, me, id).await?;
-    let rows = event::Entity::of_for_user(root.conversation_id, me.0)
+    let replies = event::Entity::of_for_user(root.conversation_id, me.0)
         .filter(event::Column::ThreadId.eq(id.0))
         .filter(event::Column::Kind.eq("message_posted"))
         .filter(event::Column::Seq.gt(Seq(query.after).to_db()))
         .order_by_asc(event::Column::Seq)
-        .limit(query.limit + 1)
-        .all(&app.db)
-        .await;
+        .limit(query.limit + 1);
+    let rows = event::Shown::of(replies).all(&app.db).await;
     let mut rows = rows.map_err(|error| ApiError::store(&error))?;
     let has_more = cut(&mut rows, query.limit);
     let followers = thread_follower::Entity::of(id.0)
@@ -154,7 +153,7 @@ pub async fn get_thread(
         .all(&app.db)
         .await;
     let followers = followers.map_err(|error| ApiError::store(&error))?;
-    let found = std::iter::once(root).chain(rows).map(Found::from).collect();
+    let found = std::iter::once(root).chain(rows.into_iter().map(|event::Shown(row)| row)).map(Found::from).collect();
     let mut shown = show(&app, me, found).await?.into_iter();
     Ok(Json(GetThreadResponse {
         root: shown.next().ok_or_else(|| ApiError::not_found("message"))?,

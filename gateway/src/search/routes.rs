@@ -229,14 +229,13 @@ impl Run {
     ) -> ApiResult<Vec<(Proposal, Option<SearchResult>)>> {
         let places = proposals.iter().map(|proposal| (proposal.conversation_id.0, proposal.seq().to_db()));
         let Some(proposed) = event::at(places) else { return Ok(Vec::new()) };
-        let rows = event::Entity::for_user(user.0)
+        let messages = event::Entity::for_user(user.0)
             .filter(proposed)
             .filter(event::Column::Kind.eq("message_posted"))
-            .filter(event::Column::Sealed.is_not_null())
-            .all(&app.db)
-            .await
-            .map_err(|error| ApiError::store(&error))?;
-        let rows = rows.into_iter().filter(|row| self.fits(row)).map(Found::from).collect();
+            .filter(event::Column::Sealed.is_not_null());
+        let rows = event::Shown::of(messages).all(&app.db).await.map_err(|error| ApiError::store(&error))?;
+        let rows =
+            rows.into_iter().map(|event::Shown(row)| row).filter(|row| self.fits(row)).map(Found::from).collect();
         let mut shown: BTreeMap<_, _> = show(app, user, rows)
             .await?
             .into_iter()

@@ -25,7 +25,7 @@ pub(super) async fn gateway(config: Config) -> anyhow::Result<ExitCode> {
     let stop = Stop::on_signals(Duration::from_secs(config.gateway.shutdown_seconds))?;
     let keys = keys::parse(Configured::of(&config))?;
     let listener = bind("gateway.listen", config.gateway.listen).await?;
-    let db = database::postgres(&config, true).await?;
+    let db = database::postgres(&config).await?;
     let bus = connect(&config, "gateway").await?;
     let (missing, tasks, side) = (Missing::default(), TaskTracker::new(), Workers::new(&stop));
     watch(&config, &bus, Some(&db), &missing, &stop, &tasks);

@@ -23,6 +23,9 @@ const SQLITE_PAGE: &str = "2048";
 /// Pages in the write-ahead log (16 MiB) before they are moved into the file. The default of 1,000 moved the same pages again and again:
 /// twice the bytes.
 const SQLITE_CHECKPOINT: &str = "8000";
+/// A connection that nobody has used for so long is asked whether it still works before it is used. Asking always costs a round trip with
+/// every query.
+const TESTED_AFTER: Duration = Duration::from_secs(1);
 const TOPIC: &str = "database";
 
 /// Opens the file, which must exist. Everything that is committed survives a power failure.
@@ -46,14 +49,13 @@ pub(crate) async fn sqlite(path: PathBuf, connections: u32) -> anyhow::Result<Da
     Database::connect(options).await.with_context(|| format!("{} cannot be opened", path.display()))
 }
 
-/// Answers at once: connections are made when somebody needs one. `test`: ask a connection whether it still works before each use, which
-/// costs a round trip; those who try again anyway need not.
-pub(crate) async fn postgres(config: &Config, test: bool) -> anyhow::Result<DatabaseConnection> {
+/// Answers at once: connections are made when somebody needs one.
+pub(crate) async fn postgres(config: &Config) -> anyhow::Result<DatabaseConnection> {
     let url = config.database_url.as_ref().context("database_url is not set")?;
     let mut options = ConnectOptions::new(url.expose_secret());
     options
         .connect_lazy(true)
-        .test_before_acquire(test)
+        .test_before_acquire_if_idle_for(TESTED_AFTER)
         .max_connections(config.database.max_connections)
         .acquire_timeout(Duration::from_secs(config.database.acquire_timeout_seconds))
         .idle_timeout(Duration::from_secs(config.database.idle_timeout_seconds))

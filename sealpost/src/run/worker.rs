@@ -37,7 +37,7 @@ pub(super) async fn run(kind: WorkerKind, config: Config) -> anyhow::Result<Exit
         None
     };
     let needs_database = !is_delivery || sender.is_some();
-    let db = if needs_database { Some(database::postgres(&config, false).await?) } else { None };
+    let db = if needs_database { Some(database::postgres(&config).await?) } else { None };
     let bus = cluster::connect(&config, name).await?;
     let (missing, tasks, workers) = (Missing::default(), TaskTracker::new(), Workers::new(&stop));
     let log = Arc::new(bus.clone());
