@@ -90,6 +90,7 @@ fn every_frame_has_an_example_that_is_right_to_the_letter() {
         "ready",
         "receipt",
         "resumed",
+        "rewound",
         "scheduled_message",
         "settings_changed",
         "snapshot",

@@ -8,9 +8,7 @@ use sea_orm::prelude::Uuid;
 use sea_orm::{ColumnTrait, DbErr, EntityTrait as _, QueryFilter, QuerySelect};
 use sealpost_lane::LaneError;
 use sealpost_schema::entities::{participant, session};
-use sealpost_schema::{
-    CloseCode, ConversationHead, ConversationId, Cursor, LastMessage, Problem, ProblemKind, Seq, ServerFrame,
-};
+use sealpost_schema::{CloseCode, ConversationHead, ConversationId, Cursor, LastEvents, LastMessage, Seq, ServerFrame};
 
 use super::Connection;
 use super::connection::encode;
@@ -29,6 +27,8 @@ const MAX_WAITS: u32 = 80;
 const MAX_CONVERSATIONS: u64 = 10_000;
 /// Conversations whose snapshots are loaded in one step.
 const SNAPSHOTS: usize = 100;
+/// Events of cursors that one query asks for.
+const PLACES: usize = 500;
 /// A gateway takes back about so many connections in a millisecond; those who come back spread over as long.
 const COMES_BACK_PER_MS: usize = 1;
 const MIN_SPREAD_MS: usize = 500;
@@ -127,6 +127,33 @@ async fn leave_what_was_lost(app: &App, connection: &Arc<Connection>) -> Result<
 }
 
 impl Started {
+    /// The conversations in which the number that the cursor names has another event by now than the client's. A query for many, and none for
+    /// those whose event is in memory.
+    async fn changed(
+        &self,
+        app: &App,
+        cursor: &Cursor,
+        last_events: &LastEvents,
+    ) -> Result<HashSet<ConversationId>, CloseCode> {
+        let (mut changed, mut ask) = (HashSet::new(), HashMap::new());
+        for Place { room, .. } in &self.rooms {
+            let (Some(seq), Some(id)) = (cursor.get(&room.id), last_events.get(&room.id)) else { continue };
+            match room.recent_id(*seq) {
+                Some(there) if there == *id => {}
+                Some(_) => _ = changed.insert(room.id),
+                None => _ = ask.insert((room.id, *seq), *id),
+            }
+        }
+        let places: Vec<_> = ask.keys().copied().collect();
+        for places in places.chunks(PLACES) {
+            let stored = app.reader().stored_places(places).await.map_err(|error| unavailable(&error))?;
+            // What is not stored is compared when it is, by the room.
+            let other = stored.into_iter().filter(|(place, id)| ask.get(place).is_some_and(|own| own != id));
+            changed.extend(other.map(|((conversation, _), _)| conversation));
+        }
+        Ok(changed)
+    }
+
     /// Live events from the heads that `ready` named.
     pub async fn live(self, app: &App, connection: &Arc<Connection>) -> Result<(), CloseCode> {
         for Place { room, start, head } in self.rooms {
@@ -139,7 +166,14 @@ impl Started {
     }
 
     /// What was missed since `cursor`, then live events.
-    pub async fn resume(self, app: &App, connection: &Arc<Connection>, cursor: &Cursor) -> Result<(), CloseCode> {
+    pub async fn resume(
+        self,
+        app: &App,
+        connection: &Arc<Connection>,
+        cursor: &Cursor,
+        last_events: &LastEvents,
+    ) -> Result<(), CloseCode> {
+        let changed = self.changed(app, cursor, last_events).await?;
         let (mut conversations, mut events) = (0, 0);
         let mut left_out = Vec::new();
         for Place { room, start, .. } in self.rooms {
@@ -155,14 +189,16 @@ impl Started {
             }
             let head = room.head().unwrap_or_default();
             if from > head && !exists(app, room.id, from).await? {
-                let detail = format!(
-                    "The cursor names seq {from} of conversation {}, which has {head}. Live events go on after {head}; \
-                     read the history over REST and drop what differs.",
-                    room.id
-                );
-                let problem = Problem::new(ProblemKind::SeqOutOfRange, detail);
-                connection.send(&ServerFrame::Error { problem, client_message_id: None, client_operation_id: None });
+                // Accepted and shown, and lost by the log before it was stored. What is there now may be something else.
+                let frame = ServerFrame::Rewound { conversation_id: room.id, after_seq: head };
+                connection.push_backlog(encode(&frame)).await;
                 from = head;
+            }
+            if from <= head && changed.contains(&room.id) {
+                // Where the difference begins is not known, but not before what could have been unstored at once.
+                let after_seq = Seq(from.0.saturating_sub(app.lanes.max_unstored())).max(before(start));
+                connection.push_backlog(encode(&ServerFrame::Rewound { conversation_id: room.id, after_seq })).await;
+                from = after_seq;
             }
             conversations += 1;
             let id = room.id;

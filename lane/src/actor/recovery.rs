@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::FutureExt as _;
-use sealpost_bus::AppendError;
+use sealpost_bus::{AppendError, failpoint};
 use sealpost_schema::{ConversationId, Event, EventBody, EventId, EventRecord, Seq, Timestamp, UserId};
 use tokio::time::Instant;
 
@@ -38,6 +38,7 @@ impl Actor {
     pub(super) fn on_log_answer(&mut self, answer: LogAnswer) {
         match answer {
             LogAnswer::Append(Ok(position)) => {
+                failpoint("lane-appended");
                 self.failures = 0;
                 self.position = position;
                 if let Some(batch) = self.batch.take() {
@@ -147,6 +148,10 @@ impl Actor {
             }
             if event.seq == self.head.next() {
                 self.take_over(event);
+                // Whoever appended it may die and the log forget it: until the store has it, this lane can append it again, too.
+                if self.unstored.get(event.seq).is_none() {
+                    self.unstored.insert(Arc::clone(event), None);
+                }
             }
         }
         if self.head > before
