@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use sealpost_testing::{Api, Incoming, Socket};
 use serde_json::json;
 use tokio::net::TcpStream;
@@ -10,41 +11,95 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::{Fault, Plan, World};
-use crate::history::{Resources, Usage, What};
+use crate::client::Shared;
+use crate::history::{Answer, Call, Number, What};
 use crate::measure::usage;
 
-/// Sockets that never read. The bound of one is a MiB, and the slack of the checker for memory is a little more than so many.
+/// Messages of [`LONG`] bytes: more than a queue (1 MiB) and the buffers of the sockets hold.
+const LONG_MESSAGES: u32 = 160;
+const LONG: usize = 15_000;
+const AT_ONCE: usize = 16;
+/// Sockets that never read.
 const SLOW_READERS: usize = 48;
 
-/// F12: sockets that ask for everything there is and read nothing. What the gateways hold for them shows in their memory.
+/// F12: sockets that read nothing, while more is said than their queues and all buffers on the way can hold. Each has to be closed with 4008,
+/// and what the gateways hold for them shows in their memory.
 pub async fn never_read(world: &World, plan: Plan) {
+    let directory = &world.shared.directory;
+    // The conversation with everybody, of those that nobody leaves.
+    let everybody =
+        directory.conversations.iter().position(|conversation| conversation.members.len() == directory.users.len());
+    let conversation = Number::try_from(everybody.expect("a conversation with everybody")).unwrap();
     world.begin(Fault::F12, "gateways");
     let mut sockets = Vec::new();
     let before = resident(world);
     for number in 0..SLOW_READERS {
-        let user = &world.shared.directory.users[number % world.shared.directory.users.len()];
         let base = world.shared.stack.url(number);
+        // A session of its own: those of the devices come and go.
+        let user = Number::try_from(number % directory.users.len()).unwrap();
+        let Some(session) = directory.sign_in(user, &base).await else { continue };
         let connect = sealpost_testing::Connect::to(&base)
-            .header("authorization", &format!("Bearer {}", user.access_token))
-            .path("/ws?resume=true")
+            .header("authorization", &format!("Bearer {}", session.access_token))
             .receive_buffer(4096);
-        let Ok(Ok(mut socket)) = timeout(Duration::from_secs(5), connect.open()).await else { continue };
-        socket.try_send(&json!({ "type": "resume", "cursor": {} })).await;
-        sockets.push(socket);
+        let opened = timeout(Duration::from_secs(5), async {
+            let mut socket = connect.open().await.ok()?;
+            matches!(socket.next().await, Incoming::Frame(frame) if frame["type"] == "ready").then_some(socket)
+        });
+        if let Ok(Some(socket)) = opened.await {
+            sockets.push(socket);
+        }
     }
-    let end = tokio::time::Instant::now() + Duration::from_millis(plan.for_ms);
     let mut most = before;
-    while tokio::time::Instant::now() < end {
-        sleep(Duration::from_millis(250)).await;
+    let speaker = Speaker::new(world, plan);
+    // Fast enough for the queues to be full before somebody misses the answers to the server's pings.
+    let mut said = futures_util::stream::iter(0..LONG_MESSAGES)
+        .map(|number| speaker.say(conversation, number))
+        .buffer_unordered(AT_ONCE);
+    while said.next().await.is_some() {
         most = most.max(resident(world));
     }
-    let usage = |resident_kib| Usage { resident_kib, ..Usage::default() };
-    let process = format!("the gateways with {} connections that never read", sockets.len());
-    let resources = Resources { process, before: usage(before), after: usage(most) };
-    world.shared.recorder.note(What::Resources(resources));
-    let closed = sockets.into_iter().map(end_of).collect::<JoinSet<_>>().join_all().await;
-    world.shared.recorder.note(What::SlowReaders { codes: closed });
+    let codes = sockets.into_iter().map(end_of).collect::<JoinSet<_>>().join_all().await;
+    world.shared.recorder.note(What::SlowReaders { codes, grown_kib: most.saturating_sub(before) });
     world.end(Fault::F12, "gateways");
+}
+
+/// Says long things, as one more device of the first user.
+struct Speaker<'a> {
+    world: &'a World,
+    device: Number,
+    pick: u64,
+}
+
+impl<'a> Speaker<'a> {
+    fn new(world: &'a World, plan: Plan) -> Self {
+        // A number that no other device has.
+        let device = 1000 + Number::try_from(plan.pick % 1_000_000).unwrap();
+        world.shared.recorder.note(What::Device { device, user: 0 });
+        Self { world, device, pick: plan.pick }
+    }
+
+    /// Once: what becomes of it, the history says.
+    async fn say(&self, conversation: Number, number: u32) {
+        let Shared { recorder, directory, stack, .. } = &*self.world.shared;
+        let name = format!("long-{}-{number}", self.pick);
+        let text = format!("{} {name} {}", self.world.shared.canary(), "x".repeat(LONG));
+        let call = Call::Send { conversation, name: name.clone(), text: text.clone() };
+        let op = recorder.invoke(self.device, call);
+        let path = format!("/api/conversations/{}/messages", directory.conversations[conversation as usize].id);
+        let body = json!({ "client_message_id": name, "text": text, "ack": "accepted" });
+        let api = Api::new(&stack.url(number as usize)).patience(Duration::from_secs(10));
+        let token = &directory.users[0].access_token;
+        let reply = api.try_request("POST", &path, Some(token), &body).await;
+        let sent = reply.as_ref().filter(|reply| (200..300).contains(&reply.status)).and_then(|reply| {
+            let stored = reply.body["stored"] == true;
+            let message_id = reply.body["message_id"].as_str()?.parse().ok()?;
+            Some(Answer::Sent { message_id, seq: reply.body["seq"].as_u64()?, stored })
+        });
+        match sent {
+            Some(answer) => recorder.note(What::Ok { op, answer }),
+            None => recorder.note(What::Info { op, reason: "no answer".to_owned() }),
+        }
+    }
 }
 
 /// How a connection was ended by the server: with which code, or none if it was just cut, or 0 if it was not ended at all.
@@ -56,7 +111,7 @@ async fn end_of(mut socket: Socket) -> Option<u16> {
             }
         }
     };
-    timeout(Duration::from_secs(3), read).await.unwrap_or(Some(0))
+    timeout(Duration::from_secs(10), read).await.unwrap_or(Some(0))
 }
 
 /// Of all gateways, in KiB.

@@ -48,9 +48,16 @@ fn growth_is_found() {
 }
 
 #[test]
-fn a_slow_reader_that_is_closed_for_a_mistake_is_found() {
-    assert!(check(&with(What::SlowReaders { codes: vec![Some(4008), None, Some(0)] })).holds());
-    assert!(check(&with(What::SlowReaders { codes: vec![Some(1011)] })).breaks(Invariant::I12));
+fn a_slow_reader_that_is_not_closed_as_one_is_found() {
+    assert!(check(&with(What::SlowReaders { codes: vec![Some(4008), None, Some(1001)], grown_kib: 3000 })).holds());
+    for codes in [vec![Some(4008), Some(0)], vec![Some(4008), Some(1011)], vec![None, None]] {
+        assert!(
+            check(&with(What::SlowReaders { codes: codes.clone(), grown_kib: 0 })).breaks(Invariant::I12),
+            "{codes:?}"
+        );
+    }
+    let greedy = What::SlowReaders { codes: vec![Some(4008); 3], grown_kib: 3073 };
+    assert!(check(&with(greedy)).breaks(Invariant::I12));
 }
 
 /// A session that ended, and a gateway that did not hear of it.
