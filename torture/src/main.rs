@@ -27,6 +27,9 @@ struct Arguments {
     faults: Vec<String>,
     #[arg(long, value_enum, default_value_t = Stacks::Both)]
     stack: Stacks,
+    /// NATS servers of the cluster: 1 or 3. With 1, both stacks and F7 among the faults a shorter run on three is added
+    #[arg(long, default_value_t = 1)]
+    brokers: usize,
     /// Operations a second over all clients
     #[arg(long, default_value_t = 150)]
     rate: u32,
@@ -54,6 +57,11 @@ enum Stacks {
     Both,
 }
 
+/// Of the minutes of the others.
+const SHARE_OF_THREE: f64 = 0.3;
+/// What belongs to three brokers, and some of what else happens then.
+const WITH_THREE: [Fault; 3] = [Fault::F7, Fault::F14, Fault::F20];
+
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
@@ -64,11 +72,14 @@ async fn main() -> anyhow::Result<ExitCode> {
     }
     let first = arguments.seed.unwrap_or_else(|| fastrand::u64(1..1_000_000));
     let faults = faults(&arguments.faults)?;
-    let forms: &[Form] = match arguments.stack {
-        Stacks::Embedded => &[Form::Embedded],
-        Stacks::Cluster => &[Form::Cluster],
-        Stacks::Both => &[Form::Cluster, Form::Embedded],
+    let mut runs: Vec<(Form, usize, f64)> = match arguments.stack {
+        Stacks::Embedded => vec![(Form::Embedded, 1, 1.0)],
+        Stacks::Cluster => vec![(Form::Cluster, arguments.brokers, 1.0)],
+        Stacks::Both => vec![(Form::Cluster, arguments.brokers, 1.0), (Form::Embedded, 1, 1.0)],
     };
+    if arguments.stack == Stacks::Both && arguments.brokers == 1 && faults.contains(&Fault::F7) {
+        runs.push((Form::Cluster, 3, SHARE_OF_THREE));
+    }
     // One run's history at a time is in memory.
     let mut total = Total::default();
     let enough = |total: &Total| total.kills >= arguments.until_kills && total.stored >= arguments.until_stored;
@@ -77,13 +88,15 @@ async fn main() -> anyhow::Result<ExitCode> {
         if seed >= first + arguments.runs && enough(&total) {
             break;
         }
-        for &form in forms {
-            println!("seed {seed}, {form:?} stack, {} minutes", arguments.minutes);
+        for &(form, brokers, share) in &runs {
+            let minutes = arguments.minutes * share;
+            println!("seed {seed}, {form:?} stack, {brokers} brokers, {minutes} minutes");
             let request = Request {
                 seed,
                 form,
-                duration: Duration::from_secs_f64(arguments.minutes * 60.0),
-                faults: faults.clone(),
+                brokers,
+                duration: Duration::from_secs_f64(minutes * 60.0),
+                faults: if brokers > 1 && runs.len() == 3 { WITH_THREE.to_vec() } else { faults.clone() },
                 rate: arguments.rate,
                 folder: arguments.out.clone(),
             };
