@@ -6,7 +6,7 @@
 mod batch;
 mod recovery;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -116,6 +116,8 @@ pub(crate) struct Actor {
     early_notices: Vec<Notice>,
     /// Records that the log has lost, to be appended again before anything new.
     replay: VecDeque<Arc<EventRecord>>,
+    /// Numbers of events of ours that are others' by now. What those say is to be read before anything is numbered.
+    given_away: BTreeSet<Seq>,
     /// The log must be looked at before the next append; `Some(true)`: back to the oldest unstored event.
     behind: Option<bool>,
     retry_at: Option<Instant>,
@@ -164,6 +166,7 @@ impl Actor {
             unstored,
             early_notices: Vec::new(),
             replay,
+            given_away: BTreeSet::new(),
             behind: None,
             retry_at: None,
             failures: 0,

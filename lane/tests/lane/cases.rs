@@ -403,6 +403,29 @@ async fn an_event_that_gets_a_new_number_is_no_repeat_to_the_log() {
 }
 
 #[tokio::test]
+async fn a_message_that_was_lost_gets_no_number_behind_its_senders_removal() {
+    let world = World::new().await;
+    let config = LaneConfig { ack_timeout_ms: 60, ..LaneConfig::default() };
+    let (one, other) = (world.lanes_with(config.clone()), world.lanes_with(config));
+    world.send(&one, "a").await.unwrap();
+    world.persist(&one, &world.logged()).await;
+    world.send(&one, "mine").await.unwrap();
+    world.log.forget(1);
+    let control = |body| Draft { id: EventId::new(), body, rule: Rule::Control, ..world.draft("unused") };
+    other.append(world.conversation, control(EventBody::ParticipantRemoved { user_id: world.ada })).await.unwrap();
+    let removal: Vec<_> = world.logged().into_iter().filter(|event| event.seq == Seq(2)).collect();
+    world.persist(&one, &removal).await;
+    while one.unstored() > 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // Behind the message in the same lane.
+    one.append(world.conversation, control(EventBody::ParticipantAdded { user_id: world.bob, role: Role::Member }))
+        .await
+        .unwrap();
+    world.assert_log(&["a", "participant_removed", "participant_added"]);
+}
+
+#[tokio::test]
 async fn posts_that_wait_in_one_lane_with_a_removal_are_refused() {
     let world = World::new().await;
     let lanes = world.lanes();
