@@ -133,6 +133,11 @@ pub enum What {
         /// By how much the memory of all gateways grew meanwhile.
         #[serde(default)]
         grown_kib: u64,
+        /// Long messages that were taken meanwhile, and milliseconds from the first connection to the last of them.
+        #[serde(default)]
+        said: u32,
+        #[serde(default)]
+        took_ms: u64,
     },
     /// Plaintext of messages was looked for where there must be none.
     Secrecy {

@@ -120,7 +120,7 @@ fn nothing_else(digest: &Digest, there: &There, verdict: &mut Verdict) {
         match asked.get(deed) {
             None => verdict.add(Invariant::I3, text("was never asked for")),
             Some((_, false)) => {
-                verdict.add(Invariant::I3, text("is there, and the server had said that nothing was taken"))
+                verdict.add(Invariant::I3, text("is there, and the server had said that nothing was taken"));
             }
             Some((times, true)) if seqs.len() > *times => {
                 verdict.add(Invariant::I2, text(&format!("was asked for {times} times")));

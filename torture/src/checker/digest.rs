@@ -101,6 +101,15 @@ pub struct Shown {
     pub mark: Mark,
 }
 
+/// Connections that never read, see [`What::SlowReaders`].
+#[derive(Clone, Debug)]
+pub struct SlowReaders {
+    pub codes: Vec<Option<u16>>,
+    pub grown_kib: u64,
+    pub said: u32,
+    pub took_ms: u64,
+}
+
 /// A change of membership that was answered, or not (`done` is missing).
 #[derive(Clone, Copy, Debug)]
 pub struct Change {
@@ -151,9 +160,7 @@ pub struct Digest {
     pub faults: Vec<(u64, u64)>,
     pub settled: Option<Settled>,
     pub resources: Vec<Resources>,
-    pub slow_readers: Vec<Option<u16>>,
-    /// How many there were at once, and the memory of the gateways that came with them, in KiB.
-    pub slow_growths: Vec<(u64, u64)>,
+    pub slow_readers: Vec<SlowReaders>,
     pub secrecy: Option<(u64, Vec<String>)>,
     pub died: Vec<(String, String)>,
     pub unknown: u64,
@@ -255,9 +262,9 @@ impl Digest {
                 What::CaughtUp { device } => _ = this.caught_up.insert(*device),
                 What::Settled(settled) => this.settled = Some(settled.clone()),
                 What::Resources(resources) => this.resources.push(resources.clone()),
-                What::SlowReaders { codes, grown_kib } => {
-                    this.slow_readers.extend(codes);
-                    this.slow_growths.push((codes.len() as u64, *grown_kib));
+                What::SlowReaders { codes, grown_kib, said, took_ms } => {
+                    let (codes, grown_kib, said, took_ms) = (codes.clone(), *grown_kib, *said, *took_ms);
+                    this.slow_readers.push(SlowReaders { codes, grown_kib, said, took_ms });
                 }
                 What::Secrecy { places, hits } => this.secrecy = Some((*places, hits.clone())),
                 What::Died { process, status } => this.died.push((process.clone(), status.clone())),

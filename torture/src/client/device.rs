@@ -272,14 +272,13 @@ impl Device {
     /// `change_ack`, or an `error` about a change.
     fn change_ended(&mut self, frame: &Value) {
         let Some(op) = frame["client_operation_id"].as_str().and_then(|name| self.changes.remove(name)) else { return };
-        let what = match change(frame) {
-            Some(answer) => What::Ok { op, answer },
-            None => {
-                let kind = frame["problem"]["type"].as_str().unwrap_or_default();
-                let reason = kind.rsplit(':').next().unwrap_or_default().to_owned();
-                let certain = frame["problem"]["status"].as_u64().is_some_and(|status| (400..500).contains(&status));
-                if certain { What::Fail { op, reason } } else { What::Info { op, reason } }
-            }
+        let what = if let Some(answer) = change(frame) {
+            What::Ok { op, answer }
+        } else {
+            let kind = frame["problem"]["type"].as_str().unwrap_or_default();
+            let reason = kind.rsplit(':').next().unwrap_or_default().to_owned();
+            let certain = frame["problem"]["status"].as_u64().is_some_and(|status| (400..500).contains(&status));
+            if certain { What::Fail { op, reason } } else { What::Info { op, reason } }
         };
         self.shared.recorder.note(what);
     }
