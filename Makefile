@@ -36,8 +36,8 @@ simulate: ## thousands of simulated worlds with faults, no server needed; SEEDS=
 	SEALPOST_SIMULATION_SEEDS=$(or $(SEEDS),5000) SEALPOST_SIMULATION_FIRST=$(or $(SEED),0) \
 		cargo test --workspace --locked --test simulation -- --nocapture every_seed
 
-torture: ## break everything for ten minutes, both stacks, and hold the servers to their promises; ARGS="..." is passed on
-	cargo build --release --locked -p sealpost -p sealpost-torture
+torture: ## break everything for ten minutes, both stacks and three brokers, and hold the servers to their promises; ARGS="..." is passed on
+	cargo build --release --locked -p sealpost -p sealpost-torture --features sealpost/failpoints
 	tools/with-services target/release/sealpost-torture $(ARGS)
 
 torture-long: ## until 300 kills and 1,000,000 stored messages, both stacks in turns; hours, for a machine with nothing else to do

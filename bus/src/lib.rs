@@ -7,12 +7,14 @@
 //! The duties are written at the traits, and `tests/contract.rs` holds both back ends to them.
 
 pub mod embedded;
+mod failpoint;
 pub mod jetstream;
 mod live;
 mod live_queue;
 mod log;
 mod subject;
 
+pub use failpoint::failpoint;
 pub use live::{Live, LiveError, LiveItem, LiveMessage, LiveSubscription};
 pub use log::{
     Append, AppendError, Appended, Connection, Consumer, ConsumerConfig, ConsumerState, DeadLetter, DeadLetters,

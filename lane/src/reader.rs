@@ -273,6 +273,41 @@ impl Reader {
         row.map(|row| row.to_event().map_err(|error| LaneError::Corrupt(error.to_string()))).transpose()
     }
 
+    /// Which events the store has from `first` to `last`.
+    pub async fn stored_ids(
+        &self,
+        conversation: ConversationId,
+        first: Seq,
+        last: Seq,
+    ) -> Result<Vec<(Seq, EventId)>, DbErr> {
+        let rows: Vec<(i64, Uuid)> = event::Entity::find()
+            .select_only()
+            .columns([event::Column::Seq, event::Column::Id])
+            .filter(event::Column::ConversationId.eq(conversation.0))
+            .filter(event::Column::Seq.between(first.to_db(), last.to_db()))
+            .into_tuple()
+            .all(&self.db)
+            .await?;
+        Ok(rows.into_iter().map(|(seq, id)| (Seq::from_db(seq), EventId(id))).collect())
+    }
+
+    /// Which events the store has at these places.
+    pub async fn stored_places(
+        &self,
+        places: &[(ConversationId, Seq)],
+    ) -> Result<Vec<((ConversationId, Seq), EventId)>, DbErr> {
+        let columns = [event::Column::ConversationId, event::Column::Seq].map(Expr::col);
+        let rows: Vec<(Uuid, i64, Uuid)> = event::Entity::find()
+            .select_only()
+            .columns([event::Column::ConversationId, event::Column::Seq, event::Column::Id])
+            .filter(Expr::tuple(columns).in_tuples(places.iter().map(|(id, seq)| (id.0, seq.to_db()))))
+            .into_tuple()
+            .all(&self.db)
+            .await?;
+        let place = |(id, seq, event)| ((ConversationId(id), Seq::from_db(seq)), EventId(event));
+        Ok(rows.into_iter().map(place).collect())
+    }
+
     /// What the store has from `first` to `last`.
     pub(crate) async fn stored_at(
         &self,

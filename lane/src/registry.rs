@@ -90,6 +90,11 @@ impl Lanes {
         self.inner.unstored_total.load(Ordering::Relaxed)
     }
 
+    /// Events of one conversation that may be unstored at once.
+    pub fn max_unstored(&self) -> u64 {
+        self.inner.config.max_unstored as u64
+    }
+
     /// Open lanes.
     pub fn open_lanes(&self) -> usize {
         self.lock().len()
@@ -286,9 +291,11 @@ impl Lanes {
             return Err(LaneError::Unavailable("too much of this conversation is not stored yet".to_owned()));
         }
         let lost = self.lost_numbers(id, floor, stored, log_head, &events).await?;
+        // The log alone has these: should it forget them, this lane can append them again.
+        let unstored = events.range(stored.next()..).map(|(_, event)| Arc::clone(event)).collect();
         head = head.max(log_head);
         let position = tail.last.map(|(position, _)| position).unwrap_or_default();
-        Ok(Opened { subject: subject_of(id)?, fold, known, head, position, lost, decided })
+        Ok(Opened { subject: subject_of(id)?, fold, known, head, position, lost, unstored, decided })
     }
 
     /// Numbers that were given away, and that neither the store nor the log has: a power cut took them.
@@ -361,6 +368,8 @@ pub(crate) struct Opened {
     pub position: sealpost_bus::Position,
     /// Numbers to be closed with `void` events.
     pub lost: Vec<Seq>,
+    /// Events that the log has and the store has not.
+    pub unstored: Vec<Arc<Event>>,
     /// Control changes that may not be in the log yet; they come before anything else.
     pub decided: Vec<Draft>,
 }

@@ -17,6 +17,9 @@ use crate::{
 /// The last seq that a client has seen, for each conversation. Any gateway understands it.
 pub type Cursor = BTreeMap<ConversationId, Seq>;
 
+/// The event that each place of a cursor stands for.
+pub type LastEvents = BTreeMap<ConversationId, EventId>;
+
 /// When the sender's acknowledgement is sent, and what it says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -77,6 +80,11 @@ pub enum ClientFrame {
     Resume {
         #[schema(value_type = BTreeMap<String, u64>)]
         cursor: Cursor,
+        /// By conversation: the id (`message_id` or `event_id`) of the event that the cursor names. If another event has that number now,
+        /// `rewound` says so.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        #[schema(value_type = BTreeMap<String, Uuid>)]
+        last_events: LastEvents,
     },
     /// Gives a message another text. Answered by `change_ack`, or by `error`, with the same `client_operation_id`.
     MessageEdit {
@@ -243,6 +251,12 @@ pub enum ServerFrame {
         conversation_id: ConversationId,
         from_seq: Seq,
         to_seq: Seq,
+    },
+    /// Drop what you have of this conversation after `after_seq`: it was accepted, and the event log lost it before it was stored. Events
+    /// after `after_seq` follow anew. The cursor of the conversation is `after_seq` now. Nothing that was stored is ever taken back.
+    Rewound {
+        conversation_id: ConversationId,
+        after_seq: Seq,
     },
     /// After a `gap` of a resume: where the conversation stands, for the list of conversations. The messages come page by page over
     /// REST when somebody looks at it.

@@ -25,7 +25,9 @@ pub use event::{
     Event, EventBody, EventRecord, MessageLinks, NamedRole, RecordError, RecordHead, RecordOutline, chat_subject,
     live_subject, redact,
 };
-pub use frames::{AckLevel, ClientFrame, CloseCode, ConversationHead, Cursor, LastMessage, ServerFrame, UserPresence};
+pub use frames::{
+    AckLevel, ClientFrame, CloseCode, ConversationHead, Cursor, LastEvents, LastMessage, ServerFrame, UserPresence,
+};
 pub use ids::{ClientMessageId, ConversationId, EventId, IdError, MessageId, ReactionHash, Seq, SessionId, UserId};
 pub use lifetimes::Lifetimes;
 pub use notice::{

@@ -6,6 +6,7 @@ use std::process::Command;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _};
 use tempfile::TempDir;
 
+use crate::disk::Disk;
 use crate::settings::root;
 use crate::user::unique;
 
@@ -13,11 +14,14 @@ pub struct Database {
     name: String,
     /// URL of the server, with its maintenance database.
     server: String,
+    /// Before its folder, which goes after it.
+    disk: Option<Disk>,
     own: Option<TempDir>,
 }
 
 impl Database {
-    pub async fn create(own_server: bool) -> Self {
+    /// `small_disk`: a server of its own is on a [`Disk`], if there can be one.
+    pub async fn create(own_server: bool, small_disk: bool) -> Self {
         let own = own_server.then(|| {
             let folder = tempfile::Builder::new().prefix("sealpost-postgres.").tempdir().unwrap();
             // Postgres runs as another user if the tests run as root.
@@ -25,12 +29,14 @@ impl Database {
             std::fs::set_permissions(folder.path(), open).unwrap();
             folder
         });
+        let disk = own.as_ref().filter(|_| small_disk).and_then(|folder| Disk::mount(folder.path()));
         let server = match &own {
             Some(folder) => postgres(&["start", folder.path().to_str().unwrap()]).trim().to_owned(),
             None => std::env::var("SEALPOST_TEST_POSTGRES")
                 .expect("SEALPOST_TEST_POSTGRES is not set: run the tests with tools/with-services"),
         };
-        let this = Self { name: format!("sealpost_test_{}", unique("").to_lowercase()), server, own };
+        let name = format!("sealpost_test_{}", unique("").to_lowercase());
+        let this = Self { name, server, disk, own };
         let mut connection = PgConnection::connect(&this.server).await.unwrap();
         connection.execute(AssertSqlSafe(format!("CREATE DATABASE {}", this.name))).await.unwrap();
         this
@@ -48,6 +54,22 @@ impl Database {
     /// Folder of a Postgres of its own.
     pub fn folder(&self) -> &std::path::Path {
         self.own.as_ref().expect("this stack has no Postgres of its own").path()
+    }
+
+    /// The disk that it has for itself.
+    pub fn disk(&self) -> Option<&Disk> {
+        self.disk.as_ref()
+    }
+
+    /// Starts it if it has given up by itself.
+    pub fn start_if_ended(&self) {
+        let running = std::fs::read_to_string(self.folder().join("data/postmaster.pid")).ok().and_then(|text| {
+            let id = text.lines().next()?.to_owned();
+            Path::new("/proc").join(id).exists().then_some(())
+        });
+        if running.is_none() {
+            self.start();
+        }
     }
 
     /// Stops a Postgres of its own; its connections end.

@@ -10,6 +10,7 @@
 //! - [`Authenticator`]: a device with passkeys.
 //! - [`Provider`]: signs people in elsewhere.
 //! - [`Receiver`]: takes webhooks, or does not.
+//! - [`Disk`]: one that can be full.
 //! - [`Proxy`]: between any two of them, where connections are slow, swallowed and cut.
 //!
 //! The suites are in `tests/`: `stacks` (the same cases on both stacks) and `faults` (crashes and outages).
@@ -20,6 +21,7 @@ mod api;
 mod authenticator;
 mod certificate;
 mod database;
+mod disk;
 mod files;
 mod history;
 mod http;
@@ -44,6 +46,7 @@ pub use api::{Api, Reply, problem};
 pub use authenticator::Authenticator;
 pub use certificate::Certificate;
 pub use database::Database;
+pub use disk::Disk;
 pub use files::files_with;
 pub use history::{check_history, check_view};
 pub use load::{Load, Sent};

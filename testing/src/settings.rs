@@ -17,12 +17,15 @@ pub struct Settings {
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) own_postgres: bool,
     pub(crate) proxies: bool,
+    pub(crate) brokers: usize,
+    pub(crate) small_disk: bool,
 }
 
 impl Default for Settings {
     /// Short limits, so that what a limit does is seen soon.
     fn default() -> Self {
-        let settings = Self { environment: Vec::new(), own_postgres: false, proxies: false };
+        let settings =
+            Self { environment: Vec::new(), own_postgres: false, proxies: false, brokers: 1, small_disk: false };
         settings
             .set("RUST_LOG", "info")
             .set("SEALPOST__GATEWAY__AUTHENTICATE_SECONDS", 1)
@@ -53,6 +56,21 @@ impl Settings {
     #[must_use]
     pub fn proxies(mut self) -> Self {
         self.proxies = true;
+        self
+    }
+
+    /// So many NATS servers in one cluster, with as many copies of the event log. Processes go to them past their proxies.
+    #[must_use]
+    pub fn brokers(mut self, count: usize) -> Self {
+        self.brokers = count;
+        self
+    }
+
+    /// The disk of the store, and of the embedded log, is one that can be filled: see [`Disk`](crate::Disk). Needs `own_postgres`, and
+    /// where that cannot be had the disk is the machine's.
+    #[must_use]
+    pub fn small_disk(mut self) -> Self {
+        self.small_disk = true;
         self
     }
 

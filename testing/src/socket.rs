@@ -121,8 +121,8 @@ impl Connect {
             Incoming::Frame(frame) if frame["type"] == "ready" => {}
             other => return Err(lost(other)),
         }
-        let cursor = socket.view.cursor();
-        if !socket.try_send(&json!({ "type": "resume", "cursor": cursor })).await {
+        let (cursor, last_events) = (socket.view.cursor(), socket.view.last_events());
+        if !socket.try_send(&json!({ "type": "resume", "cursor": cursor, "last_events": last_events })).await {
             return Err(lost(Incoming::Closed(None)));
         }
         loop {

@@ -11,6 +11,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _, SqliteConnec
 use tempfile::TempDir;
 
 use crate::database::Database;
+use crate::disk::Disk;
 use crate::port::free_port;
 use crate::process::{Process, without_own_settings};
 use crate::proxy::Proxy;
@@ -35,6 +36,8 @@ pub struct Stack {
     /// Before the gateways.
     fronts: Vec<Proxy>,
     environment: Vec<(String, String)>,
+    /// Under the data of the embedded stack.
+    disk: Option<Disk>,
     folder: TempDir,
 }
 
@@ -45,8 +48,8 @@ pub struct Links {
 }
 
 struct Services {
-    nats: Process,
-    nats_port: u16,
+    nats: Vec<Process>,
+    nats_ports: Vec<u16>,
     database: Database,
 }
 
@@ -71,24 +74,29 @@ impl Stack {
         let folder = tempfile::Builder::new().prefix("sealpost-test.").tempdir().unwrap();
         let mut environment = settings.environment.clone();
         let mut services = None;
+        let mut disk = None;
         match form {
             Form::Embedded => {
                 let data = folder.path().join("data");
+                if settings.small_disk {
+                    disk = Disk::mount(&data);
+                }
                 environment.push(("SEALPOST__DATA_DIR".to_owned(), data.display().to_string()));
             }
             Form::Cluster => {
-                let database = Database::create(settings.own_postgres).await;
-                let (nats, nats_port) = start_nats(folder.path()).await;
+                let database = Database::create(settings.own_postgres, settings.small_disk).await;
+                let (nats, nats_ports) = start_brokers(folder.path(), settings.brokers).await;
                 environment.push(("DATABASE_URL".to_owned(), database.url()));
-                environment.push(("NATS_URL".to_owned(), format!("nats://127.0.0.1:{nats_port}")));
-                services = Some(Services { nats, nats_port, database });
+                environment.push(("NATS_URL".to_owned(), urls_of(&nats_ports).join(",")));
+                environment.push(("SEALPOST__NATS__REPLICAS".to_owned(), nats.len().to_string()));
+                services = Some(Services { nats, nats_ports, database });
             }
         }
         let mut links = BTreeMap::new();
         if let Some(services) = services.as_ref().filter(|_| settings.proxies) {
             let gateways = (1..=GATEWAYS).map(|number| format!("gateway-{number}"));
             for name in gateways.chain(WORKERS.map(str::to_owned)) {
-                let nats = Proxy::start(services.nats_port).await;
+                let nats = Proxy::start(services.nats_ports[0]).await;
                 links.insert(name, Links { nats, postgres: Proxy::start(services.database.port()).await });
             }
         }
@@ -101,6 +109,7 @@ impl Stack {
             links,
             fronts: Vec::new(),
             environment,
+            disk,
             folder,
         };
         this.make_processes();
@@ -148,10 +157,13 @@ impl Stack {
     /// The environment of a process that goes through its own proxies, if there are any.
     fn linked(&self, name: &str, environment: &[(String, String)]) -> Vec<(String, String)> {
         let mut environment = environment.to_vec();
+        environment.push(("SEALPOST_CLOCK_FILE".to_owned(), self.clock_of(name).display().to_string()));
         if let Some(links) = self.links.get(name) {
             for (variable, value) in &mut environment {
                 let (own, other) = match variable.as_str() {
-                    "NATS_URL" => (self.services().nats_port, links.nats.port()),
+                    "NATS_URL" if self.services().nats_ports.len() == 1 => {
+                        (self.services().nats_ports[0], links.nats.port())
+                    }
                     "DATABASE_URL" => (self.services().database.port(), links.postgres.port()),
                     _ => continue,
                 };
@@ -217,7 +229,12 @@ impl Stack {
     }
 
     pub fn nats_url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.services().nats_port)
+        self.nats_urls().swap_remove(0)
+    }
+
+    /// Of all brokers.
+    pub fn nats_urls(&self) -> Vec<String> {
+        urls_of(&self.services().nats_ports)
     }
 
     /// Gateways and workers.
@@ -235,7 +252,26 @@ impl Stack {
     }
 
     pub fn nats(&self) -> &Process {
+        &self.services().nats[0]
+    }
+
+    /// `nats-1` to `nats-3`, of a cluster of brokers; else `nats`.
+    pub fn brokers(&self) -> &[Process] {
         &self.services().nats
+    }
+
+    /// The disk under the store, if it can be filled.
+    pub fn disk(&self) -> Option<&Disk> {
+        self.disk.as_ref().or_else(|| self.services.as_ref()?.database.disk())
+    }
+
+    /// Steps the clock of a process, from what it is in truth.
+    pub fn step_clock(&self, process: &str, millis: i64) {
+        std::fs::write(self.clock_of(process), millis.to_string()).unwrap();
+    }
+
+    fn clock_of(&self, process: &str) -> std::path::PathBuf {
+        self.folder().join(format!("{process}.clock"))
     }
 
     /// A copy of the broker's files as they are now.
@@ -342,7 +378,7 @@ impl Stack {
     /// Waits until the workers are done with the log, and fails if they put anything aside.
     pub async fn settle(&self) {
         if let Some(services) = &self.services {
-            let url = format!("nats://127.0.0.1:{}", services.nats_port);
+            let url = urls_of(&services.nats_ports).swap_remove(0);
             let streams = async_nats::jetstream::new(async_nats::connect(url).await.unwrap());
             for name in ["persistence", "delivery"] {
                 eventually(&format!("the {name} workers to be done with the log"), async || {
@@ -368,7 +404,7 @@ impl Stack {
     fn print_logs(&self) {
         self.processes().for_each(Process::print_log);
         if let Some(services) = &self.services {
-            services.nats.print_log();
+            services.nats.iter().for_each(Process::print_log);
         }
     }
 }
@@ -386,14 +422,39 @@ fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
-async fn start_nats(folder: &Path) -> (Process, u16) {
+fn urls_of(ports: &[u16]) -> Vec<String> {
+    ports.iter().map(|port| format!("nats://127.0.0.1:{port}")).collect()
+}
+
+/// One, or a cluster.
+async fn start_brokers(folder: &Path, count: usize) -> (Vec<Process>, Vec<u16>) {
+    if count == 1 {
+        let (nats, port) = start_nats(folder, "nats", &[]).await;
+        return (vec![nats], vec![port]);
+    }
+    let routes: Vec<String> = (0..count).map(|_| format!("nats://127.0.0.1:{}", free_port())).collect();
+    let (mut brokers, mut ports) = (Vec::new(), Vec::new());
+    for (number, own) in (1..).zip(&routes) {
+        let name = format!("nats-{number}");
+        let all = routes.join(",");
+        let cluster = ["--name", &name, "--cluster_name", "test", "--cluster", own, "--routes", &all];
+        let (nats, port) = start_nats(folder, &name, &cluster).await;
+        brokers.push(nats);
+        ports.push(port);
+    }
+    (brokers, ports)
+}
+
+async fn start_nats(folder: &Path, name: &str, more: &[&str]) -> (Process, u16) {
     let config = root().join("nats.conf");
     // The configuration puts it into a setting: the quotes allow for spaces.
-    let store = ("NATS_STORE_DIR".to_owned(), format!("\"{}\"", folder.join("nats").display()));
+    let store = ("NATS_STORE_DIR".to_owned(), format!("\"{}\"", folder.join(name).display()));
     for _ in 0..5 {
         let port = free_port();
-        let arguments = ["-c", config.to_str().unwrap(), "-a", "127.0.0.1", "-p", &port.to_string()];
-        let nats = Process::new("nats", &nats_server(), &arguments, std::slice::from_ref(&store), folder);
+        let port_text = port.to_string();
+        let mut arguments = vec!["-c", config.to_str().unwrap(), "-a", "127.0.0.1", "-p", &port_text];
+        arguments.extend(more);
+        let nats = Process::new(name, &nats_server(), &arguments, std::slice::from_ref(&store), folder);
         nats.start();
         let up = eventually("NATS", async || {
             if nats.ended().is_some() {
@@ -405,7 +466,8 @@ async fn start_nats(folder: &Path) -> (Process, u16) {
             return (nats, port);
         }
     }
-    panic!("NATS does not start: {}", std::fs::read_to_string(folder.join("nats.log")).unwrap_or_default());
+    let log = std::fs::read_to_string(folder.join(format!("{name}.log"))).unwrap_or_default();
+    panic!("NATS does not start: {log}");
 }
 
 impl Deref for Running {

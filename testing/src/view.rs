@@ -42,8 +42,20 @@ impl View {
                 assert_eq!(frame["from_seq"], seen + 1, "a gap frame that does not begin after {seen}: {frame}");
                 self.cursor.insert(conversation, frame["to_seq"].as_u64().unwrap());
             }
+            "rewound" => self.rewind(conversation, frame["after_seq"].as_u64().unwrap()),
             _ => self.record_event(conversation, frame),
         }
+    }
+
+    /// What came after this seq was not so, and comes anew.
+    fn rewind(&mut self, conversation: String, after: u64) {
+        let events = self.events.entry(conversation.clone()).or_default();
+        for event in events.extract_if(.., |event| event["seq"].as_u64().unwrap() > after) {
+            let name = format!("{conversation} {} {}", event["sender_id"], event["client_message_id"]);
+            self.messages.remove(&name);
+            self.messages.remove(&event["message_id"].to_string());
+        }
+        self.cursor.insert(conversation, after);
     }
 
     fn record_event(&mut self, conversation: String, frame: &Value) {
@@ -65,6 +77,18 @@ impl View {
     /// The last seq seen, also if it was only skipped by a gap frame or named by `ready`.
     pub fn seq(&self, conversation: &str) -> u64 {
         self.cursor.get(conversation).copied().unwrap_or(0)
+    }
+
+    /// The ids of the events that the cursor names, as a `resume` frame wants them.
+    pub fn last_events(&self) -> Value {
+        let id = |event: &Value| {
+            event.get("message_id").filter(|_| event["type"] == "message").or(event.get("event_id")).cloned()
+        };
+        let last = |(conversation, seq): (&String, &u64)| {
+            let event = self.events(conversation).last().filter(|event| event["seq"] == *seq)?;
+            Some((conversation.clone(), id(event)?))
+        };
+        Value::Object(self.cursor.iter().filter_map(last).collect())
     }
 
     /// As a `resume` frame wants it.
@@ -116,6 +140,13 @@ mod tests {
         let view = view_of(&[message(4, "a"), message(5, "b"), gap, message(9, "c")]);
         assert_eq!(view.seq("c"), 9);
         assert_eq!(view.messages("c").iter().map(|message| message.seq).collect::<Vec<_>>(), [4, 5, 9]);
+    }
+
+    #[test]
+    fn what_is_taken_back_comes_anew() {
+        let rewound = json!({ "type": "rewound", "conversation_id": "c", "after_seq": 4 });
+        let view = view_of(&[message(4, "a"), message(5, "b"), message(6, "c"), rewound, message(5, "c")]);
+        assert_eq!((view.seq("c"), view.texts("c").len()), (5, 2));
     }
 
     #[test]

@@ -77,6 +77,28 @@ pub enum What {
         from: u64,
         to: u64,
     },
+    /// A `rewound` frame: what the device has after this seq was not so, and comes anew.
+    Rewound {
+        device: Number,
+        connection: Number,
+        conversation: Number,
+        after: u64,
+    },
+    /// A device said over its WebSocket how far it has got: there is no answer to that.
+    Marked {
+        device: Number,
+        connection: Number,
+        conversation: Number,
+        read: bool,
+        seq: u64,
+    },
+    /// A `receipt` frame came over a WebSocket.
+    Told {
+        device: Number,
+        connection: Number,
+        conversation: Number,
+        mark: Mark,
+    },
     Closed {
         device: Number,
         connection: Number,
@@ -108,6 +130,14 @@ pub enum What {
     /// How connections that never read were ended: with a code, cut without one, or (0) not at all.
     SlowReaders {
         codes: Vec<Option<u16>>,
+        /// By how much the memory of all gateways grew meanwhile.
+        #[serde(default)]
+        grown_kib: u64,
+        /// Long messages that were taken meanwhile, and milliseconds from the first connection to the last of them.
+        #[serde(default)]
+        said: u32,
+        #[serde(default)]
+        took_ms: u64,
     },
     /// Plaintext of messages was looked for where there must be none.
     Secrecy {
@@ -137,6 +167,30 @@ pub enum Call {
     Delete {
         conversation: Number,
         seq: u64,
+        /// It keeps its id, whatever its number becomes.
+        #[serde(default)]
+        message: Uuid,
+    },
+    /// No two edits of a run have the same text.
+    Edit {
+        conversation: Number,
+        message: Uuid,
+        text: String,
+    },
+    React {
+        conversation: Number,
+        message: Uuid,
+        emoji: String,
+        added: bool,
+    },
+    /// Says over REST that everything up to this seq was read: stored when it is answered.
+    Read {
+        conversation: Number,
+        seq: u64,
+    },
+    /// Everybody's watermarks.
+    Receipts {
+        conversation: Number,
     },
     Add {
         conversation: Number,
@@ -163,7 +217,25 @@ pub enum Answer {
         messages: Vec<Seen>,
         complete: bool,
     },
+    /// An edit, a reaction or a deletion. `changed`: there is an event of it. `stored` as of messages.
+    Changed {
+        changed: bool,
+        seq: Option<u64>,
+        stored: bool,
+    },
+    Receipts {
+        marks: Vec<Mark>,
+    },
     Done,
+}
+
+/// How far somebody has got, as it was shown to somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    pub user: Number,
+    pub delivered: u64,
+    /// Missing: this user shows it to nobody.
+    pub read: Option<u64>,
 }
 
 /// An event as a client saw it.
@@ -200,6 +272,19 @@ pub enum Body {
     },
     Deleted {
         message_seq: u64,
+    },
+    /// `text` is missing if the message was deleted.
+    Edited {
+        message: Uuid,
+        sender: Number,
+        text: Option<String>,
+    },
+    /// `emoji` is missing if the message was deleted.
+    Reacted {
+        message: Uuid,
+        sender: Number,
+        emoji: Option<String>,
+        added: bool,
     },
     Added {
         user: Number,

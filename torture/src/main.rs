@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Parser;
+use sealpost_testing::Form;
 use sealpost_torture::report::Total;
 use sealpost_torture::{Fault, Request, Stacks, check_file, report, run};
 
@@ -26,6 +27,9 @@ struct Arguments {
     faults: Vec<String>,
     #[arg(long, value_enum, default_value_t = Stacks::Both)]
     stack: Stacks,
+    /// NATS servers of the cluster: 1 or 3. With 1, both stacks and F7 among the faults a shorter run on three is added
+    #[arg(long, default_value_t = 1)]
+    brokers: usize,
     /// Operations a second over all clients
     #[arg(long, default_value_t = 150)]
     rate: u32,
@@ -46,6 +50,11 @@ struct Arguments {
     check: Option<PathBuf>,
 }
 
+/// Of the minutes of the others.
+const SHARE_OF_THREE: f64 = 0.3;
+/// What belongs to three brokers, and some of what else happens then.
+const WITH_THREE: [Fault; 3] = [Fault::F7, Fault::F14, Fault::F20];
+
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
@@ -56,6 +65,12 @@ async fn main() -> anyhow::Result<ExitCode> {
     }
     let first = arguments.seed.unwrap_or_else(|| fastrand::u64(1..1_000_000));
     let faults = faults(&arguments.faults)?;
+    let brokers = |form| if form == Form::Cluster { arguments.brokers } else { 1 };
+    let mut runs: Vec<(Form, usize, f64)> =
+        arguments.stack.forms().iter().map(|&form| (form, brokers(form), 1.0)).collect();
+    if arguments.stack == Stacks::Both && arguments.brokers == 1 && faults.contains(&Fault::F7) {
+        runs.push((Form::Cluster, 3, SHARE_OF_THREE));
+    }
     // One run's history at a time is in memory.
     let mut total = Total::default();
     let enough = |total: &Total| total.kills >= arguments.until_kills && total.stored >= arguments.until_stored;
@@ -64,13 +79,15 @@ async fn main() -> anyhow::Result<ExitCode> {
         if seed >= first + arguments.runs && enough(&total) {
             break;
         }
-        for &form in arguments.stack.forms() {
-            println!("seed {seed}, {form:?} stack, {} minutes", arguments.minutes);
+        for &(form, brokers, share) in &runs {
+            let minutes = arguments.minutes * share;
+            println!("seed {seed}, {form:?} stack, {brokers} brokers, {minutes} minutes");
             let request = Request {
                 seed,
                 form,
-                duration: Duration::from_secs_f64(arguments.minutes * 60.0),
-                faults: faults.clone(),
+                brokers,
+                duration: Duration::from_secs_f64(minutes * 60.0),
+                faults: if brokers > 1 && runs.len() == 3 { WITH_THREE.to_vec() } else { faults.clone() },
                 rate: arguments.rate,
                 folder: arguments.out.clone(),
             };

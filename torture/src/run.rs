@@ -14,7 +14,7 @@ use crate::client::{Device, Shared, read_all};
 use crate::directory::Directory;
 use crate::history::{Answer, Entry, Number, Resources, Usage, What};
 use crate::measure::{Measured, counts, search, usage};
-use crate::nemesis::{self, Fault, Schedule, Skipped, World};
+use crate::nemesis::{self, Fault, Means, Schedule, Skipped, World};
 use crate::recorder::Recorder;
 
 const USERS: u32 = 6;
@@ -31,6 +31,8 @@ pub struct Request {
     pub form: Form,
     pub duration: Duration,
     pub faults: Vec<Fault>,
+    /// NATS servers of a cluster: one, or three with as many copies of the log.
+    pub brokers: usize,
     /// Operations a second, over all devices.
     pub rate: u32,
     /// Where history and report go.
@@ -64,8 +66,10 @@ impl Outcome {
 }
 
 impl Request {
-    fn name(&self) -> String {
-        format!("{:?}-{}", self.form, self.seed).to_lowercase()
+    /// What its files are called.
+    pub fn name(&self) -> String {
+        let brokers = if self.brokers > 1 { format!("-{}-brokers", self.brokers) } else { String::new() };
+        format!("{:?}{brokers}-{}", self.form, self.seed).to_lowercase()
     }
 
     fn history_file(&self) -> PathBuf {
@@ -78,13 +82,21 @@ pub async fn run(request: Request) -> Outcome {
     std::fs::create_dir_all(&request.folder).unwrap();
     let name = request.name();
     let recorder = Recorder::create(&request.history_file()).unwrap();
-    let (faults, skipped) = nemesis::available(request.form, &request.faults);
+    let settings = settings().brokers(request.brokers);
+    let settings = if request.faults.contains(&Fault::F9) { settings.small_disk() } else { settings };
+    let stack = Arc::new(Stack::start(request.form, settings).await);
+    let means = Means {
+        form: request.form,
+        brokers: request.brokers,
+        failpoints: has_failpoints(),
+        small_disk: stack.disk().is_some(),
+    };
+    let (faults, skipped) = nemesis::available(means, &request.faults);
     let total_ms = u64::try_from(request.duration.as_millis()).unwrap_or(u64::MAX);
-    let schedule = Schedule::make(request.seed, total_ms, &faults);
+    let schedule = Schedule::make(request.seed, total_ms, request.form, &faults);
     let text = serde_json::to_string_pretty(&schedule).unwrap();
     std::fs::write(request.folder.join(format!("{name}.schedule.json")), text).unwrap();
 
-    let stack = Arc::new(Stack::start(request.form, settings()).await);
     let directory = Directory::build(&stack, USERS, &recorder).await;
     let devices = USERS * DEVICES_OF_EACH;
     let shared = Arc::new(Shared {
@@ -128,6 +140,13 @@ pub async fn run(request: Request) -> Outcome {
         keep_logs(&shared.stack, &request.folder.join(format!("{name}.logs")));
     }
     Outcome { request, history, verdict, schedule, skipped, kills }
+}
+
+/// Whether the program was built for tests: then it has their settings' names.
+fn has_failpoints() -> bool {
+    let program = std::fs::read(sealpost_testing::program()).unwrap();
+    let name = b"SEALPOST_FAILPOINT";
+    program.windows(name.len()).any(|window| window == name)
 }
 
 /// Short limits, so that much happens in little time.

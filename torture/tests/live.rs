@@ -12,10 +12,11 @@ const SEED: u64 = 20_261_121;
 
 async fn holds(form: Form) {
     let folder = tempfile::tempdir().unwrap();
-    let faults = vec![Fault::F1, Fault::F4, Fault::F14, Fault::F20, Fault::F23];
+    let faults = vec![Fault::F1, Fault::F2, Fault::F4, Fault::F14, Fault::F20, Fault::F23];
     let request = Request {
         seed: SEED,
         form,
+        brokers: 1,
         duration: Duration::from_secs(20),
         faults,
         rate: 80,

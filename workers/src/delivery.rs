@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sealpost_bus::{Delivery, EventLog, Live, LiveError, Record, Subject, SubjectError};
+use sealpost_bus::{Delivery, EventLog, Live, LiveError, Record, Subject, SubjectError, failpoint};
 use sealpost_schema::{ControlNotice, Event, EventBody, UserId, live_subject};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
@@ -95,6 +95,7 @@ pub async fn run(log: Arc<dyn EventLog>, live: Arc<dyn Live>, config: DeliveryCo
                 return;
             }
         }
+        failpoint("delivery-published");
         metrics::counter!("sealpost_delivery_records_total").increment(u64::try_from(done.len()).unwrap_or(0));
         consumer::ack(&*consumer, CONSUMER, &done).await;
     }

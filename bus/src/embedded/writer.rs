@@ -13,7 +13,7 @@ use super::config::EmbeddedConfig;
 use super::database::{self, to_sql};
 use super::duplicates::Duplicates;
 use super::shared::{Command, Shared};
-use crate::{Append, AppendError, Appended, LogError, Position, Record, Subject};
+use crate::{Append, AppendError, Appended, LogError, Position, Record, Subject, failpoint};
 
 /// Consumer state is persisted this long after its first change at the latest …
 pub(super) const PERSIST_AFTER: Duration = Duration::from_secs(1);
@@ -149,10 +149,12 @@ impl Writer {
                 Command::Nudge | Command::Close => {}
             }
         }
+        failpoint("log-before-commit");
         let result = match result {
             Ok(()) => self.finish(),
             Err(error) => Err(self.roll_back(&error, true)),
         };
+        failpoint("log-committed");
         match result {
             Ok(()) => self.publish(records),
             Err(_) => self.forget(&records),

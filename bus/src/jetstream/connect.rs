@@ -30,6 +30,8 @@ pub(super) struct Inner {
     /// Why this server must not be used.
     pub(super) refusal: watch::Sender<Option<String>>,
     pub(super) queues: Arc<Queues>,
+    /// When the stream of the log was made, in nanoseconds since 1970.
+    pub(super) log_created: std::sync::Mutex<Option<i128>>,
     /// One task at a time makes streams.
     pub(super) making_streams: Mutex<()>,
 }
@@ -64,7 +66,9 @@ impl JetStreamBus {
         let connection = watch::Sender::new(Connection { up: false, epoch: 0 });
         let refusal = watch::Sender::new(None);
         let making_streams = Mutex::default();
-        let inner = Arc::new(Inner { config, client, context, connection, refusal, queues, making_streams });
+        let log_created = std::sync::Mutex::default();
+        let inner =
+            Arc::new(Inner { config, client, context, connection, refusal, queues, log_created, making_streams });
         tokio::spawn(supervise(Arc::downgrade(&inner), watching));
         Ok(Self { inner })
     }

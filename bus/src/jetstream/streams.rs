@@ -1,5 +1,6 @@
 //! The two streams: made, compared with what was asked for, and made again.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType, Stream};
@@ -63,11 +64,24 @@ impl Inner {
         Ok(())
     }
 
+    /// A log that was made anew is empty: everybody here looks at it as after a reconnect, and appends again what only this process has.
+    fn note_made(&self, wanted: &Config, created: i128) {
+        if wanted.name != LOG {
+            return;
+        }
+        let before = self.log_created.lock().unwrap_or_else(PoisonError::into_inner).replace(created);
+        if before.is_some_and(|before| before != created) {
+            tracing::error!("the stream of the event log was made anew: what it held is gone");
+            self.connection.send_modify(|connection| connection.epoch += 1);
+        }
+    }
+
     async fn make_stream(&self, wanted: &Config) -> Result<(), LogError> {
         let unavailable = |error: &dyn std::fmt::Display| {
             LogError::Unavailable(format!("the stream {} cannot be made: {error}", wanted.name))
         };
         let made = self.context.get_or_create_stream(wanted.clone()).await.map_err(|error| unavailable(&error))?;
+        self.note_made(wanted, made.cached_info().created.unix_timestamp_nanos());
         let mut is = made.cached_info().config.clone();
         if !differences(wanted, &is).is_empty() {
             // Only what we ask for changes; other settings of an operator stay.

@@ -10,7 +10,8 @@ use sealpost_bus::{Live, LiveItem, LiveSubscription, Subject};
 use sealpost_lane::{Observer, Reader};
 use sealpost_schema::entities::{conversation, event};
 use sealpost_schema::{
-    ConversationId, Event, EventBody, EventRecord, RecordHead, Seq, Signal, SignalBody, StoredNotice, live_subject,
+    ConversationId, Event, EventBody, EventRecord, RecordHead, Seq, Signal, SignalBody, StoredNotice, StoredRange,
+    live_subject,
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -27,6 +28,8 @@ const FILL_EVENTS: usize = 256;
 const EARLY_WAIT: Duration = Duration::from_millis(20);
 /// So often what the store announced is looked for, with growing pauses.
 const MAX_EMPTY_FILLS: u32 = 8;
+/// So often the store is asked what it has, with growing pauses: it has just said so, and should be there.
+const MAX_COMPARES: u32 = 10;
 
 pub struct Hub {
     rooms: Mutex<HashMap<ConversationId, Arc<Room>>>,
@@ -280,7 +283,12 @@ impl Hub {
                 (None, Some(head)) if check => head,
                 (None, _) => return,
             };
-            match self.reader.fill(room.id, after, FILL_EVENTS).await {
+            let read = if room.trusts_only_the_store(after) {
+                self.reader.after(room.id, after, FILL_EVENTS).await
+            } else {
+                self.reader.fill(room.id, after, FILL_EVENTS).await
+            };
+            match read {
                 Ok(events) => {
                     check = check && events.len() == FILL_EVENTS;
                     failures = if events.is_empty() { failures + 1 } else { 0 };
@@ -328,25 +336,68 @@ impl Hub {
 
     /// Rooms that lack what the store has look for it.
     pub fn stored(&self, notice: &StoredNotice) {
-        let ranges = notice.stored.iter().map(|range| (range.conversation_id, range.last));
-        let voided = notice.voided.iter().map(|void| (void.conversation_id, void.seq));
+        // What stands there may be this event, kept as void, or another one that has its number: that must be asked.
+        let voided = notice.voided.iter().map(|void| StoredRange {
+            conversation_id: void.conversation_id,
+            first: void.seq,
+            last: void.seq,
+            ids: !StoredRange::fingerprint([void.id]),
+        });
         let rooms = self.lock();
-        let behind: Vec<_> = ranges
-            .chain(voided)
-            .filter_map(|(id, seq)| rooms.get(&id).filter(|room| room.stored(seq)).cloned())
+        let ranges = notice.stored.iter().copied().chain(voided);
+        let heard: Vec<_> = ranges
+            .filter_map(|range| {
+                let room = rooms.get(&range.conversation_id)?;
+                let heard = room.stored(&range);
+                (heard.behind || heard.doubtful.is_some()).then(|| (Arc::clone(room), heard))
+            })
             .collect();
         drop(rooms);
-        for room in behind {
-            self.fill(&room);
+        for (room, heard) in heard {
+            if heard.behind {
+                self.fill(&room);
+            }
+            if let Some(range) = heard.doubtful {
+                self.compare(room, range);
+            }
         }
     }
 
-    /// After a reconnect of the bus: looks at the head of every room.
+    fn compare(&self, room: Arc<Room>, range: (Seq, Seq)) {
+        if let Some(hub) = self.own.upgrade() {
+            self.tasks.spawn(hub.run_compare(room, range));
+        }
+    }
+
+    /// Asks the store which events it has under numbers that may have been shown as others.
+    async fn run_compare(self: Arc<Self>, room: Arc<Room>, (first, last): (Seq, Seq)) {
+        for tries in 0..MAX_COMPARES {
+            match self.reader.stored_ids(room.id, first, last).await {
+                Ok(stored) => {
+                    if room.compare(&stored) {
+                        self.fill(&room);
+                    }
+                    return;
+                }
+                Err(error) => tracing::warn!(conversation = %room.id, %error, "the store could not be compared with"),
+            }
+            tokio::select! {
+                () = room.stop.cancelled() => return,
+                () = self.stop.cancelled() => return,
+                () = tokio::time::sleep(EARLY_WAIT * (1_u32 << tries)) => {}
+            }
+        }
+    }
+
+    /// After a reconnect of the bus: looks at the head of every room, and at what was shown, since notices may have been lost.
     pub fn check_all(&self) {
         let rooms: Vec<_> = self.lock().values().cloned().collect();
         for room in rooms {
             if room.is_started() && room.claim_fill() {
                 self.spawn_fill(&room, true);
+            }
+            if let Some(range) = room.unconfirmed() {
+                self.compare(room, range);
             }
         }
     }

@@ -27,7 +27,7 @@ pub enum Next {
     Authenticated(Principal),
     /// It is not good.
     Refused(Problem),
-    Resume(sealpost_schema::Cursor),
+    Resume(sealpost_schema::Cursor, sealpost_schema::LastEvents),
 }
 
 /// What a frame counts as. `None`: a connection has one such frame, and no more.
@@ -182,7 +182,7 @@ pub async fn handle(app: App, connection: Arc<Connection>, frame: ClientFrame) -
                 Err(ApiError(problem)) => Next::Refused(problem),
             };
         }
-        ClientFrame::Resume { cursor } => return Next::Resume(cursor),
+        ClientFrame::Resume { cursor, last_events } => return Next::Resume(cursor, last_events),
         ClientFrame::MessageRead { conversation_id, seq } => {
             let marked = receipts::mark(&app, &connection, conversation_id, Reached::Read(seq)).await;
             answer(&connection, marked);

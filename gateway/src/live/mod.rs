@@ -13,6 +13,7 @@ mod inbound;
 mod render;
 mod resume;
 mod room;
+mod shown;
 mod socket;
 
 pub use announce::{announce, hear, notify};

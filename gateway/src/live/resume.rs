@@ -8,14 +8,12 @@ use sea_orm::prelude::Uuid;
 use sea_orm::{ColumnTrait, DbErr, EntityTrait as _, QueryFilter, QuerySelect};
 use sealpost_lane::LaneError;
 use sealpost_schema::entities::{participant, session};
-use sealpost_schema::{
-    CloseCode, ConversationHead, ConversationId, Cursor, LastMessage, Problem, ProblemKind, Seq, ServerFrame,
-};
+use sealpost_schema::{CloseCode, ConversationHead, ConversationId, Cursor, LastEvents, LastMessage, Seq, ServerFrame};
 
 use super::Connection;
 use super::connection::encode;
 use super::render::render;
-use super::room::{Attach, Room, puts_out};
+use super::room::{Attach, Position, Room, puts_out};
 use crate::announcements::greet;
 use crate::conversations::{Wanted, find_start, load};
 use crate::problem::ApiError;
@@ -29,6 +27,8 @@ const MAX_WAITS: u32 = 80;
 const MAX_CONVERSATIONS: u64 = 10_000;
 /// Conversations whose snapshots are loaded in one step.
 const SNAPSHOTS: usize = 100;
+/// Events of cursors that one query asks for.
+const PLACES: usize = 500;
 /// A gateway takes back about so many connections in a millisecond; those who come back spread over as long.
 const COMES_BACK_PER_MS: usize = 1;
 const MIN_SPREAD_MS: usize = 500;
@@ -118,18 +118,52 @@ async fn conversations_of(app: &App, connection: &Connection) -> Result<HashMap<
 }
 
 impl Started {
+    /// The conversations in which the number that the cursor names has another event by now than the client's. A query for many, and none for
+    /// those whose event is in memory.
+    async fn changed(
+        &self,
+        app: &App,
+        cursor: &Cursor,
+        last_events: &LastEvents,
+    ) -> Result<HashSet<ConversationId>, CloseCode> {
+        let (mut changed, mut ask) = (HashSet::new(), HashMap::new());
+        for Place { room, .. } in &self.rooms {
+            let (Some(seq), Some(id)) = (cursor.get(&room.id), last_events.get(&room.id)) else { continue };
+            match room.recent_id(*seq) {
+                Some(there) if there == *id => {}
+                Some(_) => _ = changed.insert(room.id),
+                None => _ = ask.insert((room.id, *seq), *id),
+            }
+        }
+        let places: Vec<_> = ask.keys().copied().collect();
+        for places in places.chunks(PLACES) {
+            let stored = app.reader().stored_places(places).await.map_err(|error| unavailable(&error))?;
+            // What is not stored is compared when it is, by the room.
+            let other = stored.into_iter().filter(|(place, id)| ask.get(place).is_some_and(|own| own != id));
+            changed.extend(other.map(|((conversation, _), _)| conversation));
+        }
+        Ok(changed)
+    }
+
     /// Live events from the heads that `ready` named.
     pub async fn live(self, app: &App, connection: &Arc<Connection>) -> Result<(), CloseCode> {
         for Place { room, start, head } in self.rooms {
             let from = head.max(before(start));
-            follow(app, connection, room, from, Skip::NOTHING).await?;
+            follow(app, connection, room, Position { start, from, is_out: false }, Skip::NOTHING).await?;
         }
         connection.started();
         Ok(())
     }
 
     /// What was missed since `cursor`, then live events.
-    pub async fn resume(self, app: &App, connection: &Arc<Connection>, cursor: &Cursor) -> Result<(), CloseCode> {
+    pub async fn resume(
+        self,
+        app: &App,
+        connection: &Arc<Connection>,
+        cursor: &Cursor,
+        last_events: &LastEvents,
+    ) -> Result<(), CloseCode> {
+        let changed = self.changed(app, cursor, last_events).await?;
         let (mut conversations, mut events) = (0, 0);
         let mut left_out = Vec::new();
         for Place { room, start, head: named } in self.rooms {
@@ -145,20 +179,23 @@ impl Started {
             }
             let head = room.head().unwrap_or_default();
             if from > head && !exists(app, room.id, from).await? {
-                let detail = format!(
-                    "The cursor names seq {from} of conversation {}, which has {head}. Live events go on after {head}; \
-                     read the history over REST and drop what differs.",
-                    room.id
-                );
-                let problem = Problem::new(ProblemKind::SeqOutOfRange, detail);
-                connection.send(&ServerFrame::Error { problem, client_message_id: None, client_operation_id: None });
+                // Accepted and shown, and lost by the log before it was stored. What is there now may be something else.
+                let frame = ServerFrame::Rewound { conversation_id: room.id, after_seq: head };
+                connection.push_backlog(encode(&frame)).await;
                 from = head;
+            }
+            if from <= head && changed.contains(&room.id) {
+                // Where the difference begins is not known, but not before what could have been unstored at once.
+                let after_seq = Seq(from.0.saturating_sub(app.lanes.max_unstored())).max(before(start));
+                connection.push_backlog(encode(&ServerFrame::Rewound { conversation_id: room.id, after_seq })).await;
+                from = after_seq;
             }
             conversations += 1;
             let id = room.id;
             let budget = app.config.max_resume_total.saturating_sub(usize::try_from(events).unwrap_or(usize::MAX));
             let skip = Skip { beyond: app.config.max_resume_events.min(budget), to: named };
-            let sent = follow(app, connection, room, from, skip).await?;
+            let at = Position { start, from, is_out: false };
+            let sent = follow(app, connection, room, at, skip).await?;
             events += sent.events;
             left_out.extend(sent.left_out.then_some(id));
         }
@@ -235,7 +272,8 @@ pub async fn join(app: &App, connection: &Arc<Connection>, id: ConversationId, s
             connection.push_backlog(encode(&gap)).await;
         }
         let skip = Skip { beyond: app.config.max_resume_events, to: head };
-        follow(app, connection, room, before(seq), skip).await?;
+        let at = Position { start: seq, from: before(seq), is_out: false };
+        follow(app, connection, room, at, skip).await?;
     }
     Ok(())
 }
@@ -244,7 +282,8 @@ pub async fn join(app: &App, connection: &Arc<Connection>, id: ConversationId, s
 pub async fn follow_from_now(app: &App, connection: &Arc<Connection>, id: ConversationId) -> Result<(), CloseCode> {
     for room in app.hub.enter(&[id]).await.map_err(|error| unavailable(&error))? {
         let head = room.head().unwrap_or_default();
-        follow(app, connection, room, head, Skip::NOTHING).await?;
+        let at = Position { start: head.next(), from: head, is_out: false };
+        follow(app, connection, room, at, Skip::NOTHING).await?;
     }
     Ok(())
 }
@@ -311,34 +350,34 @@ impl Skip {
     const NOTHING: Self = Self { beyond: usize::MAX, to: Seq(0) };
 }
 
-/// Sends what follows `from` until the connection can be attached to the room without a gap; or until its user was removed.
+/// Sends what follows `at.from` until the connection can be attached to the room without a gap; or until its user was removed.
 async fn follow(
     app: &App,
     connection: &Arc<Connection>,
     mut room: Arc<Room>,
-    mut from: Seq,
+    mut at: Position,
     mut skip: Skip,
 ) -> Result<Sent, CloseCode> {
     let mut sent = Sent::default();
-    let (mut tries, mut is_out) = (0, false);
+    let mut tries = 0;
     loop {
         if let Some(code) = connection.closing() {
             return Err(code);
         }
-        match room.attach(connection, from, is_out, app.clock.now()) {
+        match room.attach(connection, at, app.clock.now()) {
             Attach::Done { replayed } => return Ok(Sent { events: sent.events + replayed, ..sent }),
             Attach::Closed => {
                 let entered = app.hub.enter(&[room.id]).await.map_err(|error| unavailable(&error))?;
                 room = entered.into_iter().next().ok_or(CloseCode::TryAgainLater)?;
             }
-            Attach::Behind { head } if skip.to > from && head.0 - from.0 > skip.beyond as u64 => {
+            Attach::Behind { head } if skip.to > at.from && head.0 - at.from.0 > skip.beyond as u64 => {
                 // Pages show what is stored. A gap that ended later would hide changes that no page shows yet and no event brings any more.
                 let (stored, _) = app.reader().stored_floor(room.id).await.map_err(|error| unavailable(&error))?;
                 let to = stored.min(skip.to);
-                if to > from {
-                    let gap = ServerFrame::Gap { conversation_id: room.id, from_seq: from.next(), to_seq: to };
+                if to > at.from {
+                    let gap = ServerFrame::Gap { conversation_id: room.id, from_seq: at.from.next(), to_seq: to };
                     connection.push_backlog(encode(&gap)).await;
-                    (from, is_out) = (to, false);
+                    (at.from, at.is_out) = (to, false);
                     sent.left_out = true;
                 }
                 // What is not stored yet is sent, however much it is.
@@ -348,7 +387,7 @@ async fn follow(
                 let events = {
                     // Held while reading, and not while a slow client takes what was read.
                     let _turn = app.resumes.acquire().await.map_err(|_| CloseCode::GoingAway)?;
-                    let read = app.reader().after(room.id, from, PAGE).await;
+                    let read = app.reader().after(room.id, at.from, PAGE).await;
                     let events = read.map_err(|error: LaneError| unavailable(&error))?;
                     app.hub.prepare(&events).await;
                     events
@@ -356,8 +395,8 @@ async fn follow(
                 for event in &events {
                     let frame = render(event, &app.keys).ok_or(CloseCode::TryAgainLater)?;
                     connection.push_backlog(encode(&frame)).await;
-                    from = event.seq;
-                    is_out = puts_out(event, connection.user_id).unwrap_or(is_out);
+                    at.from = event.seq;
+                    at.is_out = puts_out(event, connection.user_id).unwrap_or(at.is_out);
                     sent.events += 1;
                 }
                 if events.is_empty() {
@@ -368,7 +407,7 @@ async fn follow(
                         app.lanes.fold(room.id).await.map_err(|error| unavailable(&error))?;
                     }
                     if tries > 40 {
-                        tracing::error!(conversation = %room.id, %from, "events cannot be found for a resume");
+                        tracing::error!(conversation = %room.id, from = %at.from, "events cannot be found for a resume");
                         return Err(CloseCode::TryAgainLater);
                     }
                     tokio::time::sleep(Duration::from_millis(50)).await;

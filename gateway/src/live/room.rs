@@ -10,13 +10,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::ws::Utf8Bytes;
 use sealpost_schema::{
-    Audience, ConversationId, Event, EventBody, Mark, MessageId, Seq, ServerFrame, Timestamp, UserId,
+    Audience, ConversationId, Event, EventBody, EventId, Mark, MessageId, Seq, ServerFrame, StoredRange, Timestamp,
+    UserId,
 };
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Connection;
 use super::connection::encode;
 use super::render::{render, without_content, without_content_of};
+use super::shown::Shown;
 use crate::keys::ConversationKeys;
 
 /// Frames kept for connections that come back after a moment.
@@ -43,6 +46,9 @@ struct State {
     /// The store is said to have everything up to here, or at least this one.
     announced: Seq,
     recent: VecDeque<Recent>,
+    shown: Shown,
+    /// What was shown up to here was not what the store has: holes are filled from the store.
+    rewound_from: Seq,
     members: Vec<Member>,
     /// A task is filling the hole.
     filling: bool,
@@ -53,6 +59,7 @@ struct State {
 /// A frame for those who come back.
 struct Recent {
     seq: Seq,
+    id: EventId,
     frame: Utf8Bytes,
     /// What it says is not shown from then on.
     expires_at: Option<Timestamp>,
@@ -94,10 +101,31 @@ pub fn puts_out(event: &Event, user: UserId) -> Option<bool> {
 
 struct Member {
     connection: Arc<Connection>,
+    /// The first event that it may see.
+    start: Seq,
     /// The member has everything up to here.
     sent: Seq,
     /// Gets what is typed here and who is there.
     watches: bool,
+}
+
+/// What [`Room::stored`] says.
+pub struct Heard {
+    /// Something of it was not sent here, and the caller has to fill the hole, if it is still one then.
+    pub behind: bool,
+    /// Perhaps something else was sent here from the one to the other: the caller has to [compare](Room::compare).
+    pub doubtful: Option<(Seq, Seq)>,
+}
+
+/// Where a connection is in a conversation.
+#[derive(Clone, Copy)]
+pub struct Position {
+    /// The first event that it may see.
+    pub start: Seq,
+    /// It has everything up to here.
+    pub from: Seq,
+    /// By then its user took no part any more.
+    pub is_out: bool,
 }
 
 /// What [`Room::attach`] says.
@@ -162,6 +190,11 @@ impl Room {
         self.lock().next.map(|next| Seq(next.0 - 1))
     }
 
+    /// Which event had this number, if it was sent lately.
+    pub fn recent_id(&self, seq: Seq) -> Option<EventId> {
+        self.lock().recent.iter().rev().find(|recent| recent.seq == seq).map(|recent| recent.id)
+    }
+
     /// Takes events in; sends what is next. True: a hole must be filled, and the caller is the one to do it.
     pub fn take(&self, events: &[Arc<Event>], keys: &ConversationKeys) -> bool {
         let mut state = self.lock();
@@ -195,12 +228,31 @@ impl Room {
         (state.send_ready(keys) || state.begin_catching_up()).then(|| state.next.map_or(Seq(0), |next| Seq(next.0 - 1)))
     }
 
-    /// The store has the event `seq`. True: it was not sent here, and the caller has to fill the hole, if it is still one then. A room
-    /// that starts from the store misses what was pushed before that and stored after it.
-    pub fn stored(&self, seq: Seq) -> bool {
+    /// The store has these. A room that starts from the store misses what was pushed before that and stored after it.
+    pub fn stored(&self, range: &StoredRange) -> Heard {
         let mut state = self.lock();
-        state.announced = state.announced.max(seq);
-        state.begin_catching_up()
+        state.announced = state.announced.max(range.last);
+        let doubtful = (!state.shown.confirm(range)).then_some((range.first, range.last));
+        let doubtful = doubtful.or_else(|| state.shown.overdue(Instant::now()));
+        Heard { behind: state.begin_catching_up(), doubtful }
+    }
+
+    /// What was shown and is not known to be stored.
+    pub fn unconfirmed(&self) -> Option<(Seq, Seq)> {
+        self.lock().shown.all()
+    }
+
+    /// Holds what was shown against what the store has. If it has another event under one of the numbers, the log has lost the first one
+    /// for good: everybody here is told to drop what they have from there on, and gets it anew. True: the caller has to fill.
+    pub fn compare(&self, stored: &[(Seq, EventId)]) -> bool {
+        let mut state = self.lock();
+        let Some(first) = state.shown.compare(stored) else { return false };
+        state.rewind(self.id, Seq(first.0 - 1))
+    }
+
+    /// Whether what follows `after` has to come from the store, even if the log has something there.
+    pub fn trusts_only_the_store(&self, after: Seq) -> bool {
+        after < self.lock().rewound_from
     }
 
     /// What was announced cannot be found: nothing more to look for.
@@ -213,13 +265,12 @@ impl Room {
         self.lock().begin_filling()
     }
 
-    /// Adds a connection that has everything up to `from`, by which its user took part or (`is_out`) not any more. One whose user was
-    /// removed by now gets the events up to now, and is not added. `now`: what has disappeared by then is not shown to it.
+    /// Adds a connection. One whose user was removed by now gets the events up to now, and is not added. `now`: what has disappeared by then is
+    /// not shown to it.
     pub fn attach(
         self: &Arc<Self>,
         connection: &Arc<Connection>,
-        from: Seq,
-        mut is_out: bool,
+        Position { start, from, mut is_out }: Position,
         now: Timestamp,
     ) -> Attach {
         let mut state = self.lock();
@@ -247,7 +298,8 @@ impl Room {
             connection.left(self.id, from.max(head));
             return Attach::Done { replayed };
         }
-        state.members.push(Member { connection: Arc::clone(connection), sent: from.max(head), watches: false });
+        let (connection, sent) = (Arc::clone(connection), from.max(head));
+        state.members.push(Member { connection, start, sent, watches: false });
         Attach::Done { replayed }
     }
 
@@ -379,9 +431,33 @@ impl State {
         if self.recent.len() == RECENT_FRAMES {
             self.recent.pop_front();
         }
-        self.recent.push_back(Recent { seq: event.seq, frame, expires_at: event.body.expires_at(), standing });
+        let (seq, id, expires_at) = (event.seq, event.id, event.body.expires_at());
+        self.recent.push_back(Recent { seq, id, frame, expires_at, standing });
+        self.shown.insert(seq, id);
         self.next = Some(event.seq.next());
         true
+    }
+
+    /// What came after `seq` was not so. True: the caller has to fill.
+    fn rewind(&mut self, id: ConversationId, seq: Seq) -> bool {
+        let Some(next) = self.next.filter(|next| *next > seq.next()) else { return false };
+        tracing::error!(conversation = %id, after = %seq, "events were shown that the event log has lost: they are taken back");
+        self.rewound_from = self.rewound_from.max(Seq(next.0 - 1));
+        self.next = Some(seq.next());
+        self.early.clear();
+        self.shown.rewind(seq);
+        self.recent.retain(|recent| recent.seq <= seq);
+        let frame = |after_seq| encode(&ServerFrame::Rewound { conversation_id: id, after_seq });
+        let for_most = frame(seq);
+        for member in &mut self.members {
+            // What was before somebody joined stays hidden from them.
+            let after = seq.max(Seq(member.start.0.saturating_sub(1)));
+            if member.sent > after {
+                member.connection.push(if after == seq { for_most.clone() } else { frame(after) });
+                member.sent = after;
+            }
+        }
+        self.begin_filling()
     }
 
     /// Those who come back after the deletion of a message do not see any more what it said.

@@ -12,7 +12,7 @@ use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgr
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::SinkExt as _;
-use sealpost_schema::{ClientFrame, CloseCode, Cursor, Problem, ProblemKind, ServerFrame, Timestamp};
+use sealpost_schema::{ClientFrame, CloseCode, Cursor, LastEvents, Problem, ProblemKind, ServerFrame, Timestamp};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -391,7 +391,7 @@ impl Session {
                 });
                 self.count_bad()
             }
-            Next::Resume(cursor) => {
+            Next::Resume(cursor, last_events) => {
                 let Some(waiting) = self.waiting.take() else {
                     let detail = "Resume is the first frame of a connection opened at /ws?resume=true.";
                     let problem = Problem::new(ProblemKind::Malformed, detail);
@@ -405,7 +405,7 @@ impl Session {
                 let (app, connection) = (self.app.clone(), Arc::clone(&self.connection));
                 self.work = Some(Box::pin(async move {
                     if let Some(started) = waiting.lock().await.take() {
-                        started.resume(&app, &connection, &cursor).await?;
+                        started.resume(&app, &connection, &cursor, &last_events).await?;
                     }
                     Ok(Next::Go)
                 }));
@@ -424,7 +424,7 @@ fn begin(
     Box::pin(async move {
         let started = resume::start(&app, &connection).await?;
         match (cursor, waiting) {
-            (Some(cursor), _) => started.resume(&app, &connection, &cursor).await?,
+            (Some(cursor), _) => started.resume(&app, &connection, &cursor, &LastEvents::new()).await?,
             (None, Some(waiting)) => *waiting.lock().await = Some(started),
             (None, None) => started.live(&app, &connection).await?,
         }

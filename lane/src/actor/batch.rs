@@ -114,6 +114,9 @@ impl Actor {
             return None;
         }
         if let Err(error) = self.fold.check(draft) {
+            if item.deadline.is_none() {
+                tracing::error!(conversation = %self.id, event = %draft.id, %error, "a message that the event log lost is not taken again");
+            }
             item.finish(Progress::Failed(error));
             return None;
         }

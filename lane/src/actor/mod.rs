@@ -6,14 +6,14 @@
 mod batch;
 mod recovery;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt as _};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use sealpost_bus::{Append, AppendError, Connection, Position, Subject};
+use sealpost_bus::{Append, AppendError, Connection, EventLog, Position, Subject};
 use sealpost_schema::{ConversationId, Event, EventRecord, Seq, StoredRange, VoidedEvent};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -29,6 +29,9 @@ use crate::{Draft, Fold, LaneError, Progress, Waiter};
 
 /// Notices that wait for their events, per lane; what does not fit is made up for by asking the store.
 const MAX_EARLY_NOTICES: usize = 64;
+
+/// Before the log is looked at because it said that it has a record already.
+const DUPLICATE_PAUSE: Duration = Duration::from_millis(20);
 
 pub(crate) enum Command {
     Append(Item),
@@ -115,6 +118,8 @@ pub(crate) struct Actor {
     early_notices: Vec<Notice>,
     /// Records that the log has lost, to be appended again before anything new.
     replay: VecDeque<Arc<EventRecord>>,
+    /// Numbers of events of ours that are others' by now. What those say is to be read before anything is numbered.
+    given_away: BTreeSet<Seq>,
     /// The log must be looked at before the next append; `Some(true)`: back to the oldest unstored event.
     behind: Option<bool>,
     retry_at: Option<Instant>,
@@ -138,6 +143,9 @@ impl Actor {
     ) -> Self {
         let mut unstored = Unstored::new(Arc::clone(&inner.unstored_total));
         let replay = close_numbers(id, opened.lost, &mut unstored, inner.clock.now());
+        for event in opened.unstored {
+            unstored.insert(event, None);
+        }
         let mut connection = inner.reader.log.connection();
         connection.mark_unchanged();
         Self {
@@ -161,6 +169,7 @@ impl Actor {
             unstored,
             early_notices: Vec::new(),
             replay,
+            given_away: BTreeSet::new(),
             behind: None,
             retry_at: None,
             failures: 0,
@@ -333,10 +342,7 @@ impl Actor {
             let record = Arc::clone(record);
             let append = self.append_of(&EventRecord { replayed_at: Some(self.head), ..(*record).clone() });
             let log = Arc::clone(&self.inner.reader.log);
-            let done = async move {
-                let answer = log.append(append).await.map(|appended| appended.position);
-                LogAnswer::Replay(record, answer)
-            };
+            let done = async move { LogAnswer::Replay(record, append_new(&*log, append).await) };
             self.log_work = Some(done.boxed());
             return;
         }
@@ -349,15 +355,15 @@ impl Actor {
         if let Some(batch) = &self.batch {
             let append = self.append_of(&batch.record);
             let log = Arc::clone(&self.inner.reader.log);
-            self.log_work =
-                Some(async move { LogAnswer::Append(log.append(append).await.map(|done| done.position)) }.boxed());
+            self.log_work = Some(async move { LogAnswer::Append(append_new(&*log, append).await) }.boxed());
         }
     }
 
     fn append_of(&self, record: &EventRecord) -> Append {
         let mut record = record.clone();
         record.previous = self.position.0;
-        let id = record.events.first().map(|event| event.id.to_string()).unwrap_or_default();
+        // With its number: an event that gets a new one is another record to the log, which may still have the first.
+        let id = record.events.first().map(|event| format!("{}.{}", event.id, event.seq)).unwrap_or_default();
         Append {
             subject: self.subject.clone(),
             id,
@@ -387,6 +393,18 @@ impl Actor {
             Ok(stored) => stored.into_iter().for_each(|at| self.on_stored_at(at)),
             Err(error) => tracing::debug!(conversation = %self.id, %error, "the store could not be asked what it has"),
         }
+    }
+}
+
+/// An answer for a record that the log had before says nothing of where the conversation ends: it has to be looked at.
+async fn append_new(log: &dyn EventLog, append: Append) -> Result<Position, AppendError> {
+    match log.append(append).await? {
+        appended if appended.duplicate => {
+            // Not at once: a log that only says so would be asked without a pause.
+            tokio::time::sleep(DUPLICATE_PAUSE).await;
+            Err(AppendError::Conflict)
+        }
+        appended => Ok(appended.position),
     }
 }
 

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::FutureExt as _;
-use sealpost_bus::AppendError;
-use sealpost_schema::{ConversationId, Event, EventBody, EventId, EventRecord, Seq, Timestamp, UserId};
+use sealpost_bus::{AppendError, failpoint};
+use sealpost_schema::{Action, ConversationId, Event, EventBody, EventId, EventRecord, Seq, Timestamp, UserId};
 use tokio::time::Instant;
 
 use super::{Actor, Item, LogAnswer};
 use crate::reader::{StoredAt, Tail};
 use crate::unstored::Unstored;
-use crate::{Appended, Draft, LaneError, Progress};
+use crate::{Appended, Draft, LaneError, Progress, Rule};
 
 impl Actor {
     pub(super) fn catch_up(&mut self, deep: bool) {
@@ -20,12 +20,15 @@ impl Actor {
         let (id, head) = (self.id, self.head);
         let oldest = self.unstored.seqs().next();
         let base = if deep { oldest.map_or(head, |seq| Seq(seq.0.saturating_sub(1)).min(head)) } else { head };
+        // What others have under our numbers has to be read, too, wherever it is.
+        let given_away = self.given_away.first().map_or(head, |seq| Seq(seq.0.saturating_sub(1)).min(head));
+        let base = base.min(given_away);
         let done = async move {
             let tail = reader.tail(id, base).await;
             // What the log no longer has may be in the store: another process appended and stored it before the log lost it.
             let covered =
                 tail.as_ref().is_ok_and(|tail| tail.last.is_some_and(|(_, last)| last >= head) && tail.reaches);
-            let stored = if covered { Ok(Vec::new()) } else { reader.after(id, head, 4096).await };
+            let stored = if covered { Ok(Vec::new()) } else { reader.after(id, given_away, 4096).await };
             let stored = stored.unwrap_or_else(|error| {
                 tracing::warn!(conversation = %id, %error, "the store could not be asked while catching up");
                 Vec::new()
@@ -38,6 +41,7 @@ impl Actor {
     pub(super) fn on_log_answer(&mut self, answer: LogAnswer) {
         match answer {
             LogAnswer::Append(Ok(position)) => {
+                failpoint("lane-appended");
                 self.failures = 0;
                 self.position = position;
                 if let Some(batch) = self.batch.take() {
@@ -109,6 +113,8 @@ impl Actor {
         for event in stored {
             if event.seq == self.head.next() {
                 self.take_over(event);
+            } else {
+                self.take_in(event);
             }
         }
         let mut records: Vec<_> = tail.records.iter().collect();
@@ -116,6 +122,7 @@ impl Actor {
         for record in records {
             self.take_over_record(record);
         }
+        self.given_away.clear();
         if self.head < log_head {
             // The log has numbers beyond a hole that only the store can fill. Numbering now could give one away twice.
             tracing::error!(conversation = %self.id, head = %self.head, %log_head, "events between the log and the store cannot be read yet");
@@ -147,6 +154,12 @@ impl Actor {
             }
             if event.seq == self.head.next() {
                 self.take_over(event);
+                // Whoever appended it may die and the log forget it: until the store has it, this lane can append it again, too.
+                if self.unstored.get(event.seq).is_none() {
+                    self.unstored.insert(Arc::clone(event), None);
+                }
+            } else {
+                self.take_in(event);
             }
         }
         if self.head > before
@@ -156,21 +169,36 @@ impl Actor {
         }
     }
 
+    /// The event that has a number which was ours: what it says counts for all that is numbered from now on.
+    fn take_in(&mut self, event: &Arc<Event>) {
+        if self.given_away.remove(&event.seq) {
+            self.fold_in(event);
+            self.known.insert(event, self.inner.clock.now());
+            self.unstored.destroy_content(event);
+        }
+    }
+
     /// Another process gave this number away while the log had lost ours. Ours gets a new one; its sender keeps the old answer.
     pub(super) fn renumber(&mut self, seq: Seq) {
         let Some((event, _)) = self.unstored.take(seq) else { return };
+        self.given_away.insert(seq);
         if matches!(event.body, EventBody::Void { .. }) {
             // The number has an event after all.
             return;
         }
         tracing::error!(conversation = %self.id, %seq, event = %event.id,
             "the event log lost an accepted event and gave its number to another: appending it again with a new number");
+        // A message keeps its place behind what came meanwhile only if its sender may still post: the removal may be among that.
+        let rule = match event.body {
+            EventBody::MessagePosted { .. } => Rule::May(Action::Post),
+            _ => Rule::Control,
+        };
         let draft = Draft {
             id: event.id,
             sender_id: event.sender_id,
             created_at: event.created_at,
             body: event.body.clone(),
-            rule: crate::Rule::Control,
+            rule,
             retry: false,
         };
         self.known.remove(&event);
@@ -186,7 +214,10 @@ impl Actor {
                 self.unstored.voided(at.seq, original_id, original_seq);
             }
             _ if own.id == at.id => self.unstored.stored(at.seq),
-            _ => self.renumber(at.seq),
+            _ => {
+                self.renumber(at.seq);
+                self.behind = Some(true);
+            }
         }
     }
 

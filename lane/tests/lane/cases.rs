@@ -1,4 +1,5 @@
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -6,6 +7,7 @@ use sealpost_lane::{Draft, LaneConfig, LaneError, Progress, Rule, expiry};
 use sealpost_schema::{
     Action, Event, EventBody, EventId, LeastRole, Lifetimes, MessageId, RightsChange, Role, Seq, StoredNotice, UserId,
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::log::Fault;
 use crate::world::{World, name_of};
@@ -152,6 +154,36 @@ async fn two_processes_that_both_know_the_lost_tail_append_it_once() {
     let distinct: HashSet<_> = names.iter().collect();
     assert_eq!(distinct.len(), 5, "{names:?}");
     assert_eq!(names.len(), 5, "{names:?}");
+}
+
+/// The process that appended them is gone, and so is the log's tail: two faults at once. Who read them in the log has them still.
+#[tokio::test]
+async fn what_was_taken_over_from_a_process_that_died_is_appended_again_when_the_log_loses_it() {
+    for opens_late in [false, true] {
+        let world = World::new().await;
+        let stop = CancellationToken::new();
+        let (one, other) = (world.lanes_until(LaneConfig::default(), stop.clone()), world.lanes());
+        if !opens_late {
+            other.fold(world.conversation).await.unwrap();
+        }
+        for name in ["a", "b"] {
+            world.send(&one, name).await.unwrap();
+        }
+        // It finds them in the log: when it is opened, or when somebody else has appended first.
+        world.send(&other, "c").await.unwrap();
+        stop.cancel();
+        let before = world.logged();
+        world.log.lose_tail(3);
+        while world.logged().len() < 3 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let ids = |events: &[Arc<Event>]| events.iter().map(|event| (event.seq, event.id)).collect::<Vec<_>>();
+        assert_eq!(ids(&world.logged()), ids(&before), "opened late: {opens_late}");
+        world.persist(&other, &before).await;
+        while other.unstored() > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
 }
 
 #[tokio::test]
@@ -348,6 +380,49 @@ async fn a_number_that_the_store_gave_to_another_event_is_not_taken_for_stored()
     // A repeat gets the number that it has now.
     let again = Draft { retry: true, ..world.draft("mine") };
     assert_eq!(one.append(world.conversation, again).await.unwrap().event.seq, Seq(4));
+}
+
+/// The log has the event under the number that is another's in the store: under its new number it is another record.
+#[tokio::test]
+async fn an_event_that_gets_a_new_number_is_no_repeat_to_the_log() {
+    let world = World::new().await;
+    let lanes = world.lanes_with(LaneConfig { ack_timeout_ms: 60, ..LaneConfig::default() });
+    world.send(&lanes, "a").await.unwrap();
+    world.persist(&lanes, &world.logged()).await;
+    let mine = world.send(&lanes, "mine").await.unwrap().event;
+    let theirs = Event { id: EventId::new(), ..(*mine).clone() };
+    let theirs = Event { body: world.draft("theirs").body, ..theirs };
+    world.persist(&lanes, &[Arc::new(theirs)]).await;
+    while !world.log_has(mine.id, Seq(3)) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    world.persist(&lanes, &[Arc::new(Event { seq: Seq(3), ..(*mine).clone() })]).await;
+    while lanes.unstored() > 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_was_lost_gets_no_number_behind_its_senders_removal() {
+    let world = World::new().await;
+    let config = LaneConfig { ack_timeout_ms: 60, ..LaneConfig::default() };
+    let (one, other) = (world.lanes_with(config.clone()), world.lanes_with(config));
+    world.send(&one, "a").await.unwrap();
+    world.persist(&one, &world.logged()).await;
+    world.send(&one, "mine").await.unwrap();
+    world.log.forget(1);
+    let control = |body| Draft { id: EventId::new(), body, rule: Rule::Control, ..world.draft("unused") };
+    other.append(world.conversation, control(EventBody::ParticipantRemoved { user_id: world.ada })).await.unwrap();
+    let removal: Vec<_> = world.logged().into_iter().filter(|event| event.seq == Seq(2)).collect();
+    world.persist(&one, &removal).await;
+    while one.unstored() > 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // Behind the message in the same lane.
+    one.append(world.conversation, control(EventBody::ParticipantAdded { user_id: world.bob, role: Role::Member }))
+        .await
+        .unwrap();
+    world.assert_log(&["a", "participant_removed", "participant_added"]);
 }
 
 #[tokio::test]

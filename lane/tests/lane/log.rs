@@ -72,6 +72,10 @@ impl FaultyLog {
         let mut records = self.records.lock().unwrap();
         let last = records.iter().rev().find(|record| record.subject == append.subject);
         let last = last.map(|record| record.position).unwrap_or_default();
+        // Before the position is compared, as a broker does it.
+        if let Some(known) = records.iter().find(|record| record.id == append.id) {
+            return Ok(Appended { position: known.position, duplicate: true });
+        }
         if append.expected.is_some_and(|expected| expected != last) {
             return Err(AppendError::Conflict);
         }

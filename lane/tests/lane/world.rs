@@ -175,6 +175,13 @@ impl World {
         events
     }
 
+    /// Whether the log has this event under this number.
+    pub fn log_has(&self, id: EventId, seq: Seq) -> bool {
+        let events =
+            self.log.records().into_iter().flat_map(|record| EventRecord::decode(&record.payload).unwrap().events);
+        events.into_iter().any(|event| event.id == id && event.seq == seq)
+    }
+
     /// The log's events are 1, 2, 3 … and carry these names.
     pub fn assert_log(&self, names: &[&str]) {
         let logged = self.logged();

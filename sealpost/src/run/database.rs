@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
+use sea_orm::sqlx::Connection as _;
 use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr};
 use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
@@ -45,6 +46,11 @@ pub(crate) async fn sqlite(path: PathBuf, connections: u32) -> anyhow::Result<Da
                 .foreign_keys(true)
                 .busy_timeout(Duration::from_secs(5))
         }
+    });
+    // SQLite ends a transaction by itself when the disk is full, and the driver's own end of it fails then: it counts one too many for ever.
+    // What it takes for a transaction on such a connection is none, or is left open and shows what was there before.
+    options.map_sqlx_sqlite_before_acquire(|connection, _| {
+        Box::pin(std::future::ready(Ok(!connection.is_in_transaction())))
     });
     Database::connect(options).await.with_context(|| format!("{} cannot be opened", path.display()))
 }
@@ -116,4 +122,40 @@ async fn lacking(need: Need, db: &DatabaseConnection) -> Result<Option<String>, 
     let pending = sealpost_migrations::pending(db).await?;
     let sentence = || format!("the database lacks migrations ({}): run `sealpost migrate`", pending.join(", "));
     Ok((!pending.is_empty()).then(sentence))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sea_orm::{ConnectionTrait as _, TransactionTrait as _};
+
+    /// As on a full disk: SQLite has ended the transaction, and the driver does not know it.
+    #[tokio::test]
+    async fn a_connection_whose_transaction_ended_by_itself_is_not_used_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("test.db");
+        std::fs::File::create(&path).unwrap();
+        let db = sqlite(path.clone(), 1).await.unwrap();
+        let other = sqlite(path, 1).await.unwrap();
+        db.execute_unprepared("CREATE TABLE t (n INTEGER)").await.unwrap();
+        let transaction = db.begin().await.unwrap();
+        transaction.execute_unprepared("INSERT INTO t VALUES (1)").await.unwrap();
+        transaction.execute_unprepared("ROLLBACK").await.unwrap();
+        drop(transaction);
+        let rows = async |db: &DatabaseConnection| {
+            let sql = sea_orm::Statement::from_string(sea_orm::DbBackend::Sqlite, "SELECT count(*) FROM t");
+            let row = db.query_one_raw(sql).await.unwrap().unwrap();
+            row.try_get_by_index::<i64>(0).unwrap()
+        };
+        // What is read and given up leaves nothing open.
+        let transaction = db.begin().await.unwrap();
+        transaction.execute_unprepared("SELECT count(*) FROM t").await.unwrap();
+        transaction.rollback().await.unwrap();
+        other.execute_unprepared("INSERT INTO t VALUES (2)").await.unwrap();
+        assert_eq!(rows(&db).await, 1, "it reads what was there before");
+        let transaction = db.begin().await.unwrap();
+        transaction.execute_unprepared("INSERT INTO t VALUES (3)").await.unwrap();
+        transaction.commit().await.unwrap();
+        assert_eq!(rows(&other).await, 2, "what was committed is there for others");
+    }
 }

@@ -157,6 +157,51 @@ async fn cluster_numbers_that_a_power_cut_took_are_closed() {
     assert!(stored.iter().all(|name| texts.contains(name)), "said to be stored, and lost: {stored:?} and {texts:?}");
 }
 
+/// Both copies of an accepted event go: the log's with its stream, the gateway's with its process. Its number goes to another event, and
+/// who saw the first one is told. What was stored stays.
+#[tokio::test]
+async fn cluster_what_was_shown_and_is_lost_for_good_is_taken_back() {
+    let stack = Stack::start(Form::Cluster, settings()).await;
+    let scene = Scene::new(&stack).await;
+    let (mut to_ann, mut to_bob) = (scene.ann.socket().await, scene.bob.socket().await);
+    let warm = to_ann.say(&scene.group, "warm", "up").await["seq"].as_u64().unwrap();
+    stack.settle().await;
+    to_bob.wait_for_seq(&scene.group, warm).await;
+    stack.processes_named("persistence").for_each(Process::kill);
+    for name in ["one", "two"] {
+        let mut frame = message(&scene.group, name, name);
+        frame["ack"] = json!("accepted");
+        to_ann.send(&frame).await;
+        let ack = to_ann.wait_for_type("message_ack").await;
+        assert_eq!(ack["stored"], false, "{ack}");
+    }
+    to_bob.wait_for_seq(&scene.group, warm + 2).await;
+    assert_eq!(to_bob.view.texts(&scene.group), ["up", "one", "two"]);
+    stack.process("gateway-1").kill();
+    let streams = async_nats::jetstream::new(async_nats::connect(stack.nats_url()).await.unwrap());
+    streams.delete_stream("CHAT").await.unwrap();
+    stack.processes_named("persistence").for_each(Process::start);
+    let ack = to_bob.say(&scene.group, "other", "another").await;
+    assert_eq!(ack["seq"], warm + 1, "{ack}");
+    let rewound = to_bob.wait_for_type("rewound").await;
+    assert_eq!(rewound["after_seq"], warm, "{rewound}");
+    to_bob.wait_for_seq(&scene.group, warm + 1).await;
+    assert_eq!(to_bob.view.texts(&scene.group), ["up", "another"]);
+    // The sender, who was never told that they are stored, sends them again.
+    stack.process("gateway-1").start();
+    stack.ready().await;
+    let mut to_ann = scene.ann.socket().await;
+    for name in ["one", "two"] {
+        let mut again = message(&scene.group, name, name);
+        again["retry"] = json!(true);
+        to_ann.send(&again).await;
+        let ack = to_ann.wait_for_type("message_ack").await;
+        to_bob.wait_for_seq(&scene.group, ack["seq"].as_u64().unwrap()).await;
+    }
+    stack.settle().await;
+    assert_eq!(to_bob.view.texts(&scene.group), ["up", "another", "one", "two"]);
+}
+
 fn cut_the_power(stack: &Stack, older: TempDir) {
     stack.processes().for_each(Process::kill);
     stack.nats().kill();

@@ -244,7 +244,8 @@ on_both_stacks! {
     resume:
         a_resume_brings_exactly_what_was_missed
         a_cursor_in_the_first_frame_resumes
-        beyond_the_limit_a_gap_frame_says_what_is_left_out;
+        beyond_the_limit_a_gap_frame_says_what_is_left_out
+        a_cursor_beyond_the_end_is_taken_back;
     cookies:
         a_browser_keeps_its_session_in_cookies
         attack_10_other_sites_cannot_use_the_cookies;

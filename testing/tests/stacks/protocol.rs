@@ -254,6 +254,12 @@ async fn coming_back(stack: &Stack, tape: &mut Tape, ann: &User) {
     resuming.send(&tape.example("resume", 0, here, from(head - 1))).await;
     tape.hear_type(&mut resuming, "void").await;
     tape.hear_type(&mut resuming, "resumed").await;
+    // Of events that the server has not, as if the log had lost them.
+    let mut ahead = ann.connect().path("/ws?resume=true").open().await.unwrap();
+    ahead.ready_unseen().await;
+    ahead.send(&tape.example("resume", 1, here, from(head + 5))).await;
+    tape.hear_type(&mut ahead, "rewound").await;
+    tape.hear_type(&mut ahead, "resumed").await;
     let mut accepted = sealpost_testing::message(&group, "m-1", "no hurry");
     accepted["ack"] = json!("accepted");
     to_ann.send(&accepted).await;

@@ -150,3 +150,20 @@ async fn a_gap_ends_where_the_pages_end() {
     stack.settle().await;
     assert_eq!(state.differences(&bob.state(&group).await), Vec::<String>::new());
 }
+
+/// As after a broker that lost what it had accepted: the server says so, and does not skip what gets those numbers next.
+pub async fn a_cursor_beyond_the_end_is_taken_back(stack: &Stack) {
+    let (ann, bob) = (User::sign_up(stack, 0, "ann").await, User::sign_up(stack, 1, "bob").await);
+    let dm = ann.dm(&bob).await;
+    let head = ann.say(&dm, "m-1", "there").await.ok(201)["seq"].as_u64().unwrap();
+    stack.settle().await;
+    let mut back = bob.connect().path("/ws?resume=true").open().await.unwrap();
+    assert_eq!(back.frame().await["type"], "ready");
+    back.send(&json!({ "type": "resume", "cursor": { (&dm): head + 3 } })).await;
+    let rewound = back.wait_for_type("rewound").await;
+    assert_eq!((&rewound["conversation_id"], &rewound["after_seq"]), (&json!(dm), &json!(head)), "{rewound}");
+    back.wait_for_type("resumed").await;
+    ann.say(&dm, "m-2", "next").await.ok(201);
+    back.wait_for_seq(&dm, head + 1).await;
+    assert_eq!(back.view.texts(&dm), ["next"]);
+}

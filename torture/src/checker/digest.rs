@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use uuid::Uuid;
 
-use crate::history::{Answer, Body, Call, Entry, Number, OpId, Resources, Seen, Settled, What};
+use crate::history::{Answer, Body, Call, Entry, Mark, Number, OpId, Resources, Seen, Settled, What};
 
 /// A message that was sent, with all that was said about it.
 #[derive(Clone, Debug)]
@@ -52,6 +52,64 @@ pub struct Page {
     pub complete: bool,
 }
 
+/// An edit, a reaction or a deletion that was asked for.
+#[derive(Clone, Debug)]
+pub struct Alteration {
+    pub user: Number,
+    pub conversation: Number,
+    pub message: Uuid,
+    pub what: Altered,
+    pub invoked: u64,
+    /// When it was answered, and how.
+    pub answer: Option<(u64, Answered)>,
+    /// The server said that nothing was taken.
+    pub failed: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Altered {
+    Edit(String),
+    React(String, bool),
+    Delete,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Answered {
+    pub changed: bool,
+    pub seq: Option<u64>,
+    pub stored: bool,
+}
+
+/// Something that a user said of how far they have got.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim {
+    pub at: u64,
+    pub user: Number,
+    pub conversation: Number,
+    pub seq: u64,
+    pub read: bool,
+    /// When it was confirmed as stored.
+    pub confirmed: Option<u64>,
+}
+
+/// A watermark as somebody was shown it. `asked`: when the request for it began; missing for frames.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown {
+    pub at: u64,
+    pub asked: Option<u64>,
+    pub conversation: Number,
+    pub mark: Mark,
+}
+
+/// Connections that never read, see [`What::SlowReaders`].
+#[derive(Clone, Debug)]
+pub struct SlowReaders {
+    pub codes: Vec<Option<u16>>,
+    pub grown_kib: u64,
+    pub said: u32,
+    pub took_ms: u64,
+}
+
 /// A change of membership that was answered, or not (`done` is missing).
 #[derive(Clone, Copy, Debug)]
 pub struct Change {
@@ -67,6 +125,7 @@ pub struct Change {
 pub enum Arrival {
     Event { at: u64, connection: Number, event: Seen },
     Skipped { conversation: Number, from: u64, to: u64 },
+    Rewound { conversation: Number, after: u64 },
 }
 
 #[derive(Clone, Debug, Default)]
@@ -84,30 +143,42 @@ pub struct Digest {
     /// Devices that were given the time to catch up at the end.
     pub caught_up: HashSet<Number>,
     pub finals: BTreeMap<Number, Vec<(Number, Number, Vec<Seen>)>>,
-    /// Messages whose deletion was asked for, with the time.
-    pub deletions: HashMap<(Number, u64), u64>,
+    /// Messages whose deletion was asked for: by id, and by the number that they had then.
+    pub deletions: HashSet<Uuid>,
+    pub deleted_numbers: HashSet<(Number, u64)>,
+    pub alterations: Vec<Alteration>,
+    pub claims: Vec<Claim>,
+    pub shown: Vec<Shown>,
     /// Device, and when its session's end was confirmed.
     pub sign_outs: Vec<(Number, u64)>,
     pub opens: HashMap<Number, Vec<u64>>,
     /// From when on the log may have forgotten.
     pub forgets_from: Option<u64>,
+    /// Spans in which the log may have forgotten what it had accepted.
+    pub forgetful: Vec<(u64, u64)>,
     /// Spans with a fault, in order, not overlapping.
     pub faults: Vec<(u64, u64)>,
     pub settled: Option<Settled>,
     pub resources: Vec<Resources>,
-    pub slow_readers: Vec<Option<u16>>,
+    pub slow_readers: Vec<SlowReaders>,
     pub secrecy: Option<(u64, Vec<String>)>,
     pub died: Vec<(String, String)>,
     pub unknown: u64,
     pub end: u64,
 }
 
+/// After a log has forgotten something others may give the numbers away, until those who know better are connected again and have looked.
+/// In microseconds.
+const FORGETS_FOR: u64 = 15_000_000;
+
 enum Open {
     Send(usize),
     Page(Page),
     Change(usize),
     SignOut(Number),
-    Delete,
+    Alteration(usize),
+    Claim(usize),
+    Receipts(u64, Number),
 }
 
 impl Digest {
@@ -115,7 +186,7 @@ impl Digest {
         let mut this = Self::default();
         let mut open: HashMap<OpId, Open> = HashMap::new();
         let mut connections: HashMap<Number, Number> = HashMap::new();
-        let mut faults: HashMap<(&str, &str), u64> = HashMap::new();
+        let mut faults: HashMap<(&str, &str), (u64, bool)> = HashMap::new();
         let mut spans = Vec::new();
         for Entry { at, what } in history {
             this.end = this.end.max(*at);
@@ -147,6 +218,7 @@ impl Digest {
                             send.problems.push(reason.clone());
                         }
                         Some(Open::Change(index)) if !unknown => this.changes[*index].invoked = u64::MAX,
+                        Some(Open::Alteration(index)) => this.alterations[*index].failed |= !unknown,
                         _ => {}
                     }
                 }
@@ -162,15 +234,26 @@ impl Digest {
                     let arrival = Arrival::Skipped { conversation: *conversation, from: *from, to: *to };
                     this.arrivals.entry(*device).or_default().push(arrival);
                 }
+                What::Rewound { device, conversation, after, .. } => {
+                    let arrival = Arrival::Rewound { conversation: *conversation, after: *after };
+                    this.arrivals.entry(*device).or_default().push(arrival);
+                }
+                What::Marked { device, conversation, read, seq, .. } => {
+                    this.claim(*at, *device, *conversation, *seq, *read);
+                }
+                What::Told { conversation, mark, .. } => {
+                    this.shown.push(Shown { at: *at, asked: None, conversation: *conversation, mark: *mark });
+                }
                 What::FaultStart { fault, target, forgets } => {
-                    faults.insert((fault, target), *at);
+                    faults.insert((fault, target), (*at, *forgets));
                     if *forgets && this.forgets_from.is_none() {
                         this.forgets_from = Some(*at);
                     }
                 }
                 What::FaultStop { fault, target } => {
-                    if let Some(from) = faults.remove(&(fault.as_str(), target.as_str())) {
+                    if let Some((from, forgets)) = faults.remove(&(fault.as_str(), target.as_str())) {
                         spans.push((from, *at));
+                        this.forgetful.extend(forgets.then_some((from, *at)));
                     }
                 }
                 What::Final { gateway, user, conversation, events } => {
@@ -179,12 +262,22 @@ impl Digest {
                 What::CaughtUp { device } => _ = this.caught_up.insert(*device),
                 What::Settled(settled) => this.settled = Some(settled.clone()),
                 What::Resources(resources) => this.resources.push(resources.clone()),
-                What::SlowReaders { codes } => this.slow_readers.extend(codes),
+                What::SlowReaders { codes, grown_kib, said, took_ms } => {
+                    let (codes, grown_kib, said, took_ms) = (codes.clone(), *grown_kib, *said, *took_ms);
+                    this.slow_readers.push(SlowReaders { codes, grown_kib, said, took_ms });
+                }
                 What::Secrecy { places, hits } => this.secrecy = Some((*places, hits.clone())),
                 What::Died { process, status } => this.died.push((process.clone(), status.clone())),
             }
         }
-        spans.extend(faults.into_values().map(|from| (from, this.end)));
+        for (from, forgets) in faults.into_values() {
+            spans.push((from, this.end));
+            this.forgetful.extend(forgets.then_some((from, this.end)));
+        }
+        for (_, to) in &mut this.forgetful {
+            *to += FORGETS_FOR;
+        }
+        this.forgetful.sort_unstable();
         this.faults = merged(spans);
         this
     }
@@ -221,10 +314,22 @@ impl Digest {
                 messages: Vec::new(),
                 complete: false,
             }),
-            Call::Delete { conversation, seq } => {
-                self.deletions.entry((*conversation, *seq)).or_insert(at);
-                Open::Delete
+            Call::Delete { conversation, seq, message } => {
+                self.deletions.insert(*message);
+                self.deleted_numbers.insert((*conversation, *seq));
+                self.alteration(at, user, *conversation, *message, Altered::Delete)
             }
+            Call::Edit { conversation, message, text } => {
+                self.alteration(at, user, *conversation, *message, Altered::Edit(text.clone()))
+            }
+            Call::React { conversation, message, emoji, added } => {
+                self.alteration(at, user, *conversation, *message, Altered::React(emoji.clone(), *added))
+            }
+            Call::Read { conversation, seq } => {
+                self.claim(at, device, *conversation, *seq, true);
+                Open::Claim(self.claims.len() - 1)
+            }
+            Call::Receipts { conversation } => Open::Receipts(at, *conversation),
             Call::Add { conversation, user } | Call::Remove { conversation, user } => {
                 let added = matches!(call, Call::Add { .. });
                 self.changes.push(Change { conversation: *conversation, user: *user, added, invoked: at, done: None });
@@ -245,8 +350,42 @@ impl Digest {
             }
             (Some(Open::Change(index)), _) => self.changes[*index].done = Some(at),
             (Some(Open::SignOut(device)), _) => self.sign_outs.push((*device, at)),
+            (Some(Open::Alteration(index)), Answer::Changed { changed, seq, stored }) => {
+                let answer = Answered { changed: *changed, seq: *seq, stored: *stored };
+                self.alterations[*index].answer = Some((at, answer));
+            }
+            // A deletion over REST: it does not say whether it is stored, and which number it has.
+            (Some(Open::Alteration(index)), Answer::Done) => {
+                self.alterations[*index].answer = Some((at, Answered { changed: true, seq: None, stored: false }));
+            }
+            (Some(Open::Claim(index)), _) => self.claims[*index].confirmed = Some(at),
+            (Some(Open::Receipts(asked, conversation)), Answer::Receipts { marks }) => {
+                let shown = |mark| Shown { at, asked: Some(*asked), conversation: *conversation, mark };
+                self.shown.extend(marks.iter().copied().map(shown));
+            }
             _ => {}
         }
+    }
+
+    fn alteration(&mut self, at: u64, user: Number, conversation: Number, message: Uuid, what: Altered) -> Open {
+        let (invoked, answer, failed) = (at, None, false);
+        self.alterations.push(Alteration { user, conversation, message, what, invoked, answer, failed });
+        Open::Alteration(self.alterations.len() - 1)
+    }
+
+    fn claim(&mut self, at: u64, device: Number, conversation: Number, seq: u64, read: bool) {
+        let user = self.device_user.get(&device).copied().unwrap_or(Number::MAX);
+        self.claims.push(Claim { at, user, conversation, seq, read, confirmed: None });
+    }
+
+    /// Whether somebody asked for the deletion of this message.
+    pub fn may_be_deleted(&self, conversation: Number, seq: u64, id: Uuid) -> bool {
+        self.deletions.contains(&id) || self.deleted_numbers.contains(&(conversation, seq))
+    }
+
+    /// Whether the log may have forgotten what it accepted at `accepted`: nobody was told before it forgot that it is stored.
+    pub fn forgot(&self, accepted: u64, stored: Option<u64>) -> bool {
+        self.forgetful.iter().any(|(from, to)| accepted <= *to && stored.is_none_or(|stored| stored >= *from))
     }
 
     /// The conversation as it was read at the end, by seq, from the longest reading.
@@ -261,15 +400,15 @@ impl Digest {
         self.order(conversation).get(index).filter(|event| event.seq == seq)
     }
 
-    /// Whether the log may have forgotten this: a forgetful fault was there, and nobody had been told that it is stored.
+    /// Whether the log may have forgotten this after it was shown: it was on its way when or before the log forgot, and nobody was ever told
+    /// that it is stored under this number.
     pub fn may_be_forgotten(&self, seen: &Seen) -> bool {
         let Body::Message { sender, name, .. } = &seen.body else { return self.forgets_from.is_some() };
-        let stored = self
-            .by_name
-            .get(&(*sender, name.clone()))
-            .and_then(|index| self.sends[*index].stored())
-            .is_some_and(|sent| sent.seq == seen.seq);
-        self.forgets_from.is_some() && !stored
+        let Some(send) = self.by_name.get(&(*sender, name.clone())).map(|index| &self.sends[*index]) else {
+            return false;
+        };
+        let stored = send.answers.iter().any(|sent| sent.stored && sent.seq == seen.seq);
+        !stored && self.forgot(send.first_at, None)
     }
 
     /// The first moment at which so many microseconds without a fault have gone by since `at`.

@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use uuid::Uuid;
+
 use super::{Digest, Invariant, Verdict};
 use crate::history::Body;
 
@@ -19,7 +21,7 @@ pub(super) fn check(digest: &Digest, verdict: &mut Verdict) {
             if !ids.insert(*id) {
                 verdict.add(Invariant::I2, format!("message id {id} is there twice, once at {place:?}"));
             }
-            origin(digest, conversation, seen.seq, (*sender, name, text.as_deref()), verdict);
+            origin(digest, place, *id, (*sender, name, text.as_deref()), verdict);
         }
     }
     acknowledged(digest, &places, verdict);
@@ -28,8 +30,8 @@ pub(super) fn check(digest: &Digest, verdict: &mut Verdict) {
 /// It was sent, there and so.
 fn origin(
     digest: &Digest,
-    conversation: u32,
-    seq: u64,
+    (conversation, seq): (u32, u64),
+    id: Uuid,
     (sender, name, text): (u32, &str, Option<&str>),
     verdict: &mut Verdict,
 ) {
@@ -50,7 +52,7 @@ fn origin(
         Some(text) if text != send.text => {
             verdict.add(Invariant::I3, format!("{name} at {seq} says {text:?} and was sent as {:?}", send.text));
         }
-        None if !digest.deletions.contains_key(&(conversation, seq)) => {
+        None if !digest.may_be_deleted(conversation, seq, id) => {
             verdict.add(Invariant::I3, format!("{name} at {seq} has no text, and nobody deleted it"));
         }
         _ => {}

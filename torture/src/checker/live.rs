@@ -1,7 +1,7 @@
 //! I4 and I6 on connections: each device gets each event of its conversations exactly once and in order, as the history has it, over
 //! all its reconnects.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::digest::Arrival;
 use super::{Digest, Invariant, Verdict};
@@ -11,6 +11,8 @@ pub(super) fn check(digest: &Digest, verdict: &mut Verdict) {
     for (&device, arrivals) in &digest.arrivals {
         let user = digest.device_user.get(&device).copied().unwrap_or(Number::MAX);
         let mut cursors: HashMap<Number, u64> = HashMap::new();
+        // What the device still shows of what the log forgot.
+        let mut stale: HashSet<(Number, u64)> = HashSet::new();
         for arrival in arrivals {
             match arrival {
                 Arrival::Skipped { conversation, from, to } => {
@@ -20,23 +22,39 @@ pub(super) fn check(digest: &Digest, verdict: &mut Verdict) {
                     }
                     *seen = *to;
                 }
+                Arrival::Rewound { conversation, after } => {
+                    if digest.forgets_from.is_none() {
+                        let text = format!(
+                            "device {device}, conversation {conversation}: taken back to {after}, and no log forgot anything"
+                        );
+                        verdict.add(Invariant::I6, text);
+                    }
+                    verdict.looked_at("conversations taken back", 1);
+                    cursors.insert(*conversation, *after);
+                    stale.retain(|(other, seq)| other != conversation || seq <= after);
+                }
                 Arrival::Event { event, .. } => {
                     verdict.looked_at("events received", 1);
-                    next_event(digest, (device, user), event, &mut cursors, verdict);
+                    if !next_event(digest, (device, user), event, &mut cursors, verdict) {
+                        verdict.excused += 1;
+                        stale.insert((event.conversation, event.seq));
+                    }
                 }
             }
         }
+        verdict.looked_at("events shown, lost and never taken back", stale.len() as u64);
         reached_the_end(digest, (device, user), &cursors, verdict);
     }
 }
 
+/// False: the log may have forgotten it since.
 fn next_event(
     digest: &Digest,
     (device, user): (Number, Number),
     event: &Seen,
     cursors: &mut HashMap<Number, u64>,
     verdict: &mut Verdict,
-) {
+) -> bool {
     let (conversation, seq) = (event.conversation, event.seq);
     let before = cursors.get(&conversation).copied();
     let follows = match before {
@@ -51,21 +69,15 @@ fn next_event(
         let text = format!("device {device}, conversation {conversation}: after {before} came {seq}, {what}");
         verdict.add(Invariant::I6, text);
     }
-    let Some(there) = digest.at(conversation, seq) else {
-        if digest.may_be_forgotten(event) {
-            verdict.excused += 1;
-        } else if digest.finals.contains_key(&conversation) {
-            verdict.add(Invariant::I4, format!("device {device} saw {event:?}, which the history does not have"));
-        }
-        return;
-    };
-    if !agrees(digest, event, there) {
-        if digest.may_be_forgotten(event) {
-            verdict.excused += 1;
-        } else {
-            verdict.add(Invariant::I4, format!("device {device} saw {event:?} where the history has {there:?}"));
-        }
+    let there = digest.at(conversation, seq);
+    if there.is_some_and(|there| agrees(digest, event, there)) || !digest.finals.contains_key(&conversation) {
+        return true;
     }
+    if digest.may_be_forgotten(event) {
+        return false;
+    }
+    verdict.add(Invariant::I4, format!("device {device} saw {event:?} where the history has {there:?}"));
+    true
 }
 
 /// Added again with this event, and removed since what the device has. It may not have been connected when that was, and then nobody
@@ -86,11 +98,28 @@ fn agrees(digest: &Digest, seen: &Seen, there: &Seen) -> bool {
         ) => {
             let same_text = text == other_text
                 || ((text.is_none() || other_text.is_none())
-                    && digest.deletions.contains_key(&(seen.conversation, seen.seq)));
+                    && digest.may_be_deleted(seen.conversation, seen.seq, *id));
             (id, sender, name) == (other_id, other_sender, other_name) && same_text
         }
         // The store found a repeat that nobody else could see: live readers saw a message there.
         (Body::Message { name, sender, .. }, Body::Void) => digest.by_name.contains_key(&(*sender, name.clone())),
+        // What an edit or a reaction says goes with its message.
+        (
+            Body::Edited { message, sender, text },
+            Body::Edited { message: other, sender: other_sender, text: other_text },
+        ) => {
+            (message, sender) == (other, other_sender)
+                && (text == other_text
+                    || (text.is_none() || other_text.is_none()) && digest.deletions.contains(message))
+        }
+        (
+            Body::Reacted { message, sender, emoji, added },
+            Body::Reacted { message: other, sender: other_sender, emoji: other_emoji, added: other_added },
+        ) => {
+            (message, sender, added) == (other, other_sender, other_added)
+                && (emoji == other_emoji
+                    || (emoji.is_none() || other_emoji.is_none()) && digest.deletions.contains(message))
+        }
         (one, other) => one == other,
     }
 }

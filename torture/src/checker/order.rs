@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::digest::Change;
+use super::digest::{Change, Sent};
 use super::{Digest, Invariant, Verdict};
 use crate::history::{Body, Number, Seen};
 
@@ -55,8 +55,10 @@ fn real_time(digest: &Digest, verdict: &mut Verdict) {
         for (index, seq) in places(digest, conversation) {
             let send = &digest.sends[index];
             begun.push((send.first_at, seq, index));
-            // An answer about another place is I1's business.
-            if let Some(sent) = send.answers.iter().find(|sent| sent.seq == seq) {
+            // An answer about another place is I1's business. What the log forgot after it was accepted may come back behind others.
+            let stored = send.stored().map(|sent| sent.at);
+            let binding = |sent: &&Sent| sent.seq == seq && (sent.stored || !digest.forgot(sent.at, stored));
+            if let Some(sent) = send.answers.iter().find(binding) {
                 acknowledged.push((sent.at, seq, index));
             }
         }

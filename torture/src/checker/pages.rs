@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::changes::{Edits, edits};
 use super::digest::Page;
 use super::{Digest, Invariant, Verdict};
 use crate::history::{Body, Number, Seen};
@@ -13,10 +14,11 @@ pub(super) fn check(digest: &Digest, verdict: &mut Verdict) {
     let acknowledged = acknowledged(digest);
     let mut newest: HashMap<(Number, Number), u64> = HashMap::new();
     let messages: BTreeMap<Number, Vec<&Seen>> = digest.finals.keys().map(|&id| (id, messages(digest, id))).collect();
+    let edits = edits(digest);
     for page in &digest.pages {
         verdict.looked_at("pages of history", 1);
         if let Some(all) = messages.get(&page.conversation) {
-            is_a_slice(digest, page, all, verdict);
+            is_a_slice(digest, &edits, page, all, verdict);
         }
         let last = page.messages.last().map_or(0, |seen| seen.seq);
         let own = acknowledged.get(&(page.user, page.conversation)).map_or(0, |list| {
@@ -67,12 +69,12 @@ fn messages(digest: &Digest, conversation: Number) -> Vec<&Seen> {
     order.filter(|seen| matches!(seen.body, Body::Message { .. })).collect()
 }
 
-fn is_a_slice(digest: &Digest, page: &Page, all: &[&Seen], verdict: &mut Verdict) {
+fn is_a_slice(digest: &Digest, edits: &Edits, page: &Page, all: &[&Seen], verdict: &mut Verdict) {
     let Some(first) = page.messages.first().map(|seen| page.after.map_or(seen.seq, |after| after + 1)) else { return };
     let start = all.partition_point(|seen| seen.seq < first);
     let expected = all[start..].iter();
     for (seen, there) in page.messages.iter().zip(expected.map(Some).chain(std::iter::repeat(None))) {
-        let same = there.is_some_and(|there| is_same(digest, seen, there));
+        let same = there.is_some_and(|there| is_same(digest, edits, seen, there));
         if same {
             continue;
         }
@@ -86,12 +88,15 @@ fn is_a_slice(digest: &Digest, page: &Page, all: &[&Seen], verdict: &mut Verdict
     }
 }
 
-fn is_same(digest: &Digest, seen: &Seen, there: &Seen) -> bool {
+/// The same message, with its first text or one that an edit gave it.
+fn is_same(digest: &Digest, edits: &Edits, seen: &Seen, there: &Seen) -> bool {
     let (Body::Message { id, text, .. }, Body::Message { id: other, text: other_text, .. }) = (&seen.body, &there.body)
     else {
         return false;
     };
     seen.seq == there.seq
         && id == other
-        && (text == other_text || digest.deletions.contains_key(&(seen.conversation, seen.seq)))
+        && (text == other_text
+            || digest.may_be_deleted(seen.conversation, seen.seq, *id)
+            || edits.get(id).is_some_and(|edits| edits.iter().any(|(_, edit)| Some(*edit) == text.as_deref())))
 }

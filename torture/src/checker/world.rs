@@ -1,5 +1,6 @@
 //! I10, I11, I12: what the servers left behind.
 
+use super::digest::SlowReaders;
 use super::{Digest, Invariant, Verdict};
 use crate::history::Resources;
 
@@ -14,8 +15,16 @@ const TASKS_SLACK: u64 = 24;
 const SUBSCRIPTIONS_SLACK: u64 = 6;
 /// The close code for a client that is too slow.
 const SLOW_CONSUMER: u16 = 4008;
-/// Close codes that would say that somebody made a mistake.
-const MISTAKES: [u16; 6] = [1002, 1003, 1007, 1008, 1009, 1011];
+/// Long messages (15 kB) that fill any queue.
+const ENOUGH: u32 = 120;
+/// If it takes longer than this, in milliseconds, they may have been closed because they answer no pings.
+const IN_TIME: u64 = 4000;
+/// What one of them may cost, in KiB.
+const SLOW_READER: u64 = 1024;
+/// Close codes that have other reasons: the process stops, nothing was heard, the store is away.
+const GOING_AWAY: u16 = 1001;
+const HEARTBEAT: u16 = 4000;
+const TRY_LATER: u16 = 1013;
 
 pub(super) fn check(digest: &Digest, verdict: &mut Verdict) {
     if let Some((places, hits)) = &digest.secrecy {
@@ -39,18 +48,36 @@ pub(super) fn check(digest: &Digest, verdict: &mut Verdict) {
     for (process, status) in &digest.died {
         verdict.add(Invariant::I11, format!("{process} ended by itself: {status}"));
     }
-    for code in &digest.slow_readers {
-        verdict.looked_at(
-            if *code == Some(SLOW_CONSUMER) { "slow readers closed with 4008" } else { "slow readers ended otherwise" },
-            1,
-        );
-        if let Some(code) = code.filter(|code| MISTAKES.contains(code)) {
-            verdict.add(Invariant::I12, format!("a connection that does not read was closed with {code}"));
-        }
+    for readers in &digest.slow_readers {
+        slow(readers, verdict);
     }
     for resources in &digest.resources {
         verdict.looked_at("processes measured", 1);
         grown(resources, verdict);
+    }
+}
+
+fn slow(SlowReaders { codes, grown_kib, said, took_ms }: &SlowReaders, verdict: &mut Verdict) {
+    let filled = *said >= ENOUGH;
+    for code in codes {
+        let (what, wrong) = match code {
+            Some(SLOW_CONSUMER) => ("slow readers closed with 4008", None),
+            // Cut without a word: other faults do that, too.
+            None | Some(GOING_AWAY | HEARTBEAT | TRY_LATER) => ("slow readers ended otherwise", None),
+            Some(0) => ("slow readers that stayed", filled.then(|| "was not closed".to_owned())),
+            Some(code) => ("slow readers ended otherwise", Some(format!("was closed with {code}"))),
+        };
+        verdict.looked_at(what, 1);
+        if let Some(wrong) = wrong {
+            verdict.add(Invariant::I12, format!("a connection that does not read {wrong}"));
+        }
+    }
+    let all = codes.len() as u64;
+    if filled && *took_ms < IN_TIME && all > 0 && !codes.contains(&Some(SLOW_CONSUMER)) {
+        verdict.add(Invariant::I12, format!("of {all} connections that do not read none was closed with 4008"));
+    }
+    if *grown_kib > all * SLOW_READER {
+        verdict.add(Invariant::I12, format!("{all} connections that do not read cost {grown_kib} KiB"));
     }
 }
 

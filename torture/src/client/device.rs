@@ -1,6 +1,6 @@
 //! One signed-in device: a WebSocket, an outbox, and now and then something over REST.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -8,17 +8,21 @@ use std::time::Duration;
 use sealpost_testing::User;
 use serde_json::{Value, json};
 use tokio::task::{JoinHandle, JoinSet};
+use uuid::Uuid;
 
-use super::operations::Rest;
+use super::operations::{Rest, change};
 use super::outbox::Outbox;
 use super::socket::{Opened, SILENCE, Socket, open};
 use super::{Shared, frames};
-use crate::history::{Body, Number, What};
+use crate::history::{Body, Call, Number, OpId, What};
 
 /// Messages without an answer at one time.
 const WINDOW: usize = 12;
 /// Copies of one message sent at once.
 const COPIES: usize = 8;
+/// Messages that a device changes are among its last so many.
+const TARGETS: usize = 40;
+const EMOJIS: [&str; 3] = ["👍", "🎉", ":anchor:"];
 
 pub struct Device {
     shared: Arc<Shared>,
@@ -28,15 +32,30 @@ pub struct Device {
     session: Option<User>,
     /// The last seq seen, by the conversation's id.
     cursor: BTreeMap<String, u64>,
+    /// Which events these were, as far as they were seen.
+    last_events: BTreeMap<String, String>,
     outbox: Outbox,
     /// One request at a time, so that a device's reads have an order.
     request: Option<JoinHandle<Done>>,
     repeats: JoinSet<()>,
-    /// Own messages that may be deleted: conversation, seq, id.
-    own: Vec<(Number, u64, String)>,
+    /// Own messages, to be edited and deleted.
+    own: VecDeque<Target>,
+    /// Messages of anybody, to react to.
+    seen: VecDeque<Target>,
+    /// Changes of messages sent over the socket, by the name of their frame.
+    changes: HashMap<String, OpId>,
+    next_change: u64,
     conversations: Vec<Number>,
     guest_is_in: bool,
     failures: u32,
+}
+
+/// A message that can be changed.
+#[derive(Clone, Copy)]
+struct Target {
+    conversation: Number,
+    seq: u64,
+    id: Uuid,
 }
 
 /// What a request leaves to do.
@@ -62,10 +81,14 @@ impl Device {
             random: fastrand::Rng::with_seed(shared.seed.wrapping_mul(1_000_003).wrapping_add(u64::from(number))),
             session: None,
             cursor: BTreeMap::new(),
+            last_events: BTreeMap::new(),
             outbox: Outbox::new(Arc::clone(&shared), number),
             request: None,
             repeats: JoinSet::new(),
-            own: Vec::new(),
+            own: VecDeque::new(),
+            seen: VecDeque::new(),
+            changes: HashMap::new(),
+            next_change: 0,
             conversations: shared.directory.of(user),
             guest_is_in: true,
             failures: 0,
@@ -86,6 +109,9 @@ impl Device {
             self.failures = 0;
             let end = self.drive(&mut socket, connection).await.unwrap_or_else(End::Lost);
             let code = if let End::Lost(code) = end { code } else { None };
+            for (_, op) in self.changes.drain() {
+                self.shared.recorder.note(What::Info { op, reason: "the connection ended".to_owned() });
+            }
             self.shared.recorder.note(What::Closed { device: self.number, connection, code });
             if code == Some(4401) {
                 self.session = None;
@@ -123,7 +149,7 @@ impl Device {
         let connection = self.shared.next_connection.fetch_add(1, Ordering::Relaxed);
         let gateway = Number::try_from(gateway).unwrap_or_default();
         self.shared.recorder.note(What::Open { device: self.number, connection, gateway });
-        let resume = json!({ "type": "resume", "cursor": self.cursor });
+        let resume = json!({ "type": "resume", "cursor": self.cursor, "last_events": self.last_events });
         // If this fails, the first thing that `drive` reads says so.
         let _ = socket.send(&resume).await;
         Some((socket, connection))
@@ -160,7 +186,7 @@ impl Device {
                     for frame in self.outbox.due() {
                         socket.send(&frame).await?;
                     }
-                    if !self.shared.drain.load(Ordering::Relaxed) && self.act(socket).await? {
+                    if !self.shared.drain.load(Ordering::Relaxed) && self.act(socket, connection).await? {
                         return Ok(End::Left);
                     }
                 }
@@ -186,37 +212,83 @@ impl Device {
     fn take(&mut self, connection: Number, frame: &Value) {
         match frame["type"].as_str().unwrap_or_default() {
             "message_ack" | "stored" => return self.outbox.acknowledged(frame),
+            "error" if frame["client_operation_id"].is_string() => return self.change_ended(frame),
             "error" => return self.outbox.refused(frame),
+            "change_ack" => return self.change_ended(frame),
             _ => {}
         }
         let directory = &self.shared.directory;
         let device = self.number;
+        let conversation = frame["conversation_id"].as_str().and_then(|id| directory.conversation_number(id));
         if let Some(event) = frames::event(directory, frame) {
             let id = directory.conversations[event.conversation as usize].id.clone();
-            let cursor = self.cursor.entry(id).or_default();
-            *cursor = (*cursor).max(event.seq);
-            if let Body::Message { id, sender, .. } = &event.body
-                && *sender == self.user
-            {
-                self.own.push((event.conversation, event.seq, id.to_string()));
+            let cursor = self.cursor.entry(id.clone()).or_default();
+            if event.seq >= *cursor {
+                *cursor = event.seq;
+                self.last_events.extend(frames::id(frame).map(|event| (id, event)));
+            }
+            if let Body::Message { id, sender, .. } = event.body {
+                let target = Target { conversation: event.conversation, seq: event.seq, id };
+                remember(&mut self.seen, target);
+                if sender == self.user {
+                    remember(&mut self.own, target);
+                }
             }
             self.shared.recorder.note(What::Received { device, connection, event });
-        } else if frame["type"] == "gap"
-            && let Some(id) = frame["conversation_id"].as_str()
-            && let (Some(from), Some(to)) = (frame["from_seq"].as_u64(), frame["to_seq"].as_u64())
-            && let Some(conversation) = directory.conversation_number(id)
-        {
-            self.cursor.insert(id.to_owned(), to);
-            self.shared.recorder.note(What::Skipped { device, connection, conversation, from, to });
+        } else if let Some(conversation) = conversation {
+            self.take_other(connection, conversation, frame);
         }
     }
 
+    /// Frames about a conversation that are no events of it.
+    fn take_other(&mut self, connection: Number, conversation: Number, frame: &Value) {
+        let (directory, recorder, device) = (&self.shared.directory, &self.shared.recorder, self.number);
+        let id = directory.conversations[conversation as usize].id.clone();
+        match frame["type"].as_str().unwrap_or_default() {
+            "gap" => {
+                let (Some(from), Some(to)) = (frame["from_seq"].as_u64(), frame["to_seq"].as_u64()) else { return };
+                self.last_events.remove(&id);
+                self.cursor.insert(id, to);
+                recorder.note(What::Skipped { device, connection, conversation, from, to });
+            }
+            "rewound" => {
+                let Some(after) = frame["after_seq"].as_u64() else { return };
+                self.last_events.remove(&id);
+                self.cursor.insert(id, after);
+                let stays = |target: &Target| target.conversation != conversation || target.seq <= after;
+                self.own.retain(stays);
+                self.seen.retain(stays);
+                recorder.note(What::Rewound { device, connection, conversation, after });
+            }
+            "receipt" => {
+                if let Some(mark) = frames::mark(directory, frame) {
+                    recorder.note(What::Told { device, connection, conversation, mark });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// `change_ack`, or an `error` about a change.
+    fn change_ended(&mut self, frame: &Value) {
+        let Some(op) = frame["client_operation_id"].as_str().and_then(|name| self.changes.remove(name)) else { return };
+        let what = if let Some(answer) = change(frame) {
+            What::Ok { op, answer }
+        } else {
+            let kind = frame["problem"]["type"].as_str().unwrap_or_default();
+            let reason = kind.rsplit(':').next().unwrap_or_default().to_owned();
+            let certain = frame["problem"]["status"].as_u64().is_some_and(|status| (400..500).contains(&status));
+            if certain { What::Fail { op, reason } } else { What::Info { op, reason } }
+        };
+        self.shared.recorder.note(what);
+    }
+
     /// The next thing that this person does. True: the device goes away.
-    async fn act(&mut self, socket: &mut Socket) -> Result<bool, Option<u16>> {
+    async fn act(&mut self, socket: &mut Socket, connection: Number) -> Result<bool, Option<u16>> {
         let duplicates = self.shared.duplicates.load(Ordering::Relaxed);
         match self.random.u32(0..1000) {
-            0..850 if self.outbox.len() < WINDOW => {
-                let conversation = self.conversations[self.random.usize(..self.conversations.len())];
+            0..720 if self.outbox.len() < WINDOW => {
+                let conversation = self.any_conversation();
                 let length = if self.random.u32(0..50) == 0 { 4000 } else { self.random.usize(0..200) };
                 let frame = self.outbox.add(conversation, length);
                 if duplicates || self.random.u32(0..100) == 0 {
@@ -224,12 +296,17 @@ impl Device {
                 }
                 socket.send(&frame).await?;
             }
-            850..940 => self.page(),
-            940..960 => self.repeat_old(),
-            960..975 => self.delete(),
-            975..985 => return Ok(true),
-            985..995 => self.churn(),
-            995..997 => self.sign_out(),
+            720..800 => self.page(),
+            800..820 => self.repeat_old(),
+            820..835 => self.delete(socket).await?,
+            835..875 => self.edit(socket).await?,
+            875..915 => self.react(socket).await?,
+            915..945 => self.mark(socket, connection).await?,
+            945..955 => self.read(),
+            955..970 => self.receipts(),
+            970..980 => return Ok(true),
+            980..990 => self.churn(),
+            990..992 => self.sign_out(),
             _ => {}
         }
         Ok(false)
@@ -241,11 +318,20 @@ impl Device {
         Some(Rest { shared: Arc::clone(&self.shared), device: self.number, session, gateway })
     }
 
+    /// For one more request, if none is on its way.
+    fn free_rest(&mut self) -> Option<Rest> {
+        if self.request.is_some() { None } else { self.rest() }
+    }
+
+    fn any_conversation(&mut self) -> Number {
+        self.conversations[self.random.usize(..self.conversations.len())]
+    }
+
     fn page(&mut self) {
         if self.request.is_some() {
             return;
         }
-        let conversation = self.conversations[self.random.usize(..self.conversations.len())];
+        let conversation = self.any_conversation();
         let seen = self.cursor.get(&self.shared.directory.conversations[conversation as usize].id).copied();
         let after = self.random.bool().then(|| self.random.u64(0..=seen.unwrap_or(0)));
         let Some(rest) = self.rest() else { return };
@@ -255,16 +341,120 @@ impl Device {
         }));
     }
 
-    fn delete(&mut self) {
-        if self.request.is_some() || self.own.is_empty() {
-            return;
+    /// Deletes one of the last own messages, over the socket or over REST.
+    async fn delete(&mut self, socket: &mut Socket) -> Result<(), Option<u16>> {
+        if self.own.is_empty() {
+            return Ok(());
         }
-        let (conversation, seq, id) = self.own.swap_remove(self.random.usize(..self.own.len()));
-        let Some(rest) = self.rest() else { return };
-        self.request = Some(tokio::spawn(async move {
-            rest.delete(conversation, seq, id).await;
-            Done::Nothing
-        }));
+        let index = self.random.usize(..self.own.len());
+        let Target { conversation, seq, id } = self.own[index];
+        if self.random.bool() {
+            self.own.remove(index);
+            self.next_change += 1;
+            let call = Call::Delete { conversation, seq, message: id };
+            let frame = json!({ "type": "message_delete", "message_id": id });
+            return self.change(socket, conversation, call, frame).await;
+        }
+        if let Some(rest) = self.free_rest() {
+            self.own.remove(index);
+            self.request = Some(tokio::spawn(async move {
+                rest.delete(conversation, seq, id).await;
+                Done::Nothing
+            }));
+        }
+        Ok(())
+    }
+
+    /// A new text for one of the last own messages, over the socket or over REST.
+    async fn edit(&mut self, socket: &mut Socket) -> Result<(), Option<u16>> {
+        if self.own.is_empty() {
+            return Ok(());
+        }
+        let Target { conversation, id, .. } = self.own[self.random.usize(..self.own.len())];
+        self.next_change += 1;
+        let text = format!("{} edit {} of device {}", self.shared.canary(), self.next_change, self.number);
+        if self.random.bool() {
+            let call = Call::Edit { conversation, message: id, text: text.clone() };
+            let frame = json!({ "type": "message_edit", "message_id": id, "text": text });
+            return self.change(socket, conversation, call, frame).await;
+        }
+        if let Some(rest) = self.free_rest() {
+            self.request = Some(tokio::spawn(async move {
+                rest.edit(conversation, id, text).await;
+                Done::Nothing
+            }));
+        }
+        Ok(())
+    }
+
+    /// Adds a reaction to somebody's message, or takes it away.
+    async fn react(&mut self, socket: &mut Socket) -> Result<(), Option<u16>> {
+        if self.seen.is_empty() {
+            return Ok(());
+        }
+        let Target { conversation, id, .. } = self.seen[self.random.usize(..self.seen.len())];
+        self.next_change += 1;
+        let (emoji, added) = (EMOJIS[self.random.usize(..EMOJIS.len())], self.random.u32(0..3) > 0);
+        if self.random.bool() {
+            let call = Call::React { conversation, message: id, emoji: emoji.to_owned(), added };
+            let frame = json!({ "type": "reaction", "message_id": id, "emoji": emoji, "remove": !added });
+            return self.change(socket, conversation, call, frame).await;
+        }
+        if let Some(rest) = self.free_rest() {
+            self.request = Some(tokio::spawn(async move {
+                rest.react(conversation, id, emoji, added).await;
+                Done::Nothing
+            }));
+        }
+        Ok(())
+    }
+
+    /// A change of a message over the socket.
+    async fn change(
+        &mut self,
+        socket: &mut Socket,
+        conversation: Number,
+        call: Call,
+        mut frame: Value,
+    ) -> Result<(), Option<u16>> {
+        let name = format!("o{}-{}", self.number, self.next_change);
+        frame["conversation_id"] = json!(self.shared.directory.conversations[conversation as usize].id);
+        frame["client_operation_id"] = json!(name);
+        let op = self.shared.recorder.invoke(self.number, call);
+        self.changes.insert(name, op);
+        socket.send(&frame).await
+    }
+
+    /// Says over the socket that everything was read that is here, or that it came.
+    async fn mark(&mut self, socket: &mut Socket, connection: Number) -> Result<(), Option<u16>> {
+        let (conversation, read) = (self.any_conversation(), self.random.bool());
+        let id = &self.shared.directory.conversations[conversation as usize].id;
+        let Some(&seq) = self.cursor.get(id) else { return Ok(()) };
+        let kind = if read { "message_read" } else { "message_delivered" };
+        let frame = json!({ "type": kind, "conversation_id": id, "seq": seq });
+        self.shared.recorder.note(What::Marked { device: self.number, connection, conversation, read, seq });
+        socket.send(&frame).await
+    }
+
+    fn read(&mut self) {
+        let conversation = self.any_conversation();
+        let seen = self.cursor.get(&self.shared.directory.conversations[conversation as usize].id).copied();
+        if let (Some(seq), Some(rest)) = (seen, self.free_rest()) {
+            self.request = Some(tokio::spawn(async move {
+                rest.read(conversation, seq).await;
+                Done::Nothing
+            }));
+        }
+    }
+
+    fn receipts(&mut self) {
+        let conversation = self.any_conversation();
+        if let Some(rest) = self.free_rest() {
+            self.request = Some(tokio::spawn(async move {
+                rest.receipts(conversation).await;
+                Done::Nothing
+            }));
+        }
     }
 
     /// Only the first device of the owner brings the guest in and out.
@@ -311,6 +501,14 @@ impl Device {
             self.repeats.spawn(rest.repeat(op, conversation, name, text));
         }
     }
+}
+
+/// Only the last ones: what is being talked about.
+fn remember(targets: &mut VecDeque<Target>, target: Target) {
+    if targets.len() == TARGETS {
+        targets.pop_front();
+    }
+    targets.push_back(target);
 }
 
 async fn finished(request: &mut Option<JoinHandle<Done>>) -> Done {

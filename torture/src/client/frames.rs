@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::Shared;
 use super::socket::{Opened, SILENCE, open};
 use crate::directory::{Directory, uuid};
-use crate::history::{Body, Number, Seen};
+use crate::history::{Body, Mark, Number, Seen};
 
 /// The event that a frame is; `None` if it is none.
 pub fn event(directory: &Directory, frame: &Value) -> Option<Seen> {
@@ -16,15 +17,42 @@ pub fn event(directory: &Directory, frame: &Value) -> Option<Seen> {
     let body = match frame["type"].as_str()? {
         "message" => message(directory, frame)?,
         "message_deleted" => Body::Deleted { message_seq: frame["message_seq"].as_u64()? },
+        "message_edited" => Body::Edited {
+            message: id_of(frame)?,
+            sender: user("sender_id"),
+            text: frame["text"].as_str().map(str::to_owned),
+        },
+        "reaction" => Body::Reacted {
+            message: id_of(frame)?,
+            sender: user("sender_id"),
+            emoji: frame["emoji"].as_str().map(str::to_owned),
+            added: frame["added"].as_bool()?,
+        },
         "participant_added" => Body::Added { user: user("user_id") },
         "participant_removed" => Body::Removed { user: user("user_id") },
         "void" => Body::Void,
-        "message_ack" | "change_ack" | "draft" | "snapshot" | "stored" | "gap" => return None,
+        "message_ack" | "change_ack" | "draft" | "snapshot" | "stored" | "gap" | "rewound" => return None,
         // Whatever kinds of events come later: those with a place in a conversation.
         _ => Body::Other,
     };
     let conversation = directory.conversation_number(frame["conversation_id"].as_str()?)?;
     Some(Seen { conversation, seq: frame["seq"].as_u64()?, body })
+}
+
+fn id_of(frame: &Value) -> Option<Uuid> {
+    frame["message_id"].as_str()?.parse().ok()
+}
+
+/// The id of an event.
+pub fn id(frame: &Value) -> Option<String> {
+    let field = if frame["type"] == "message" { "message_id" } else { "event_id" };
+    frame[field].as_str().map(str::to_owned)
+}
+
+/// A watermark, in a `receipt` frame or in an answer.
+pub fn mark(directory: &Directory, value: &Value) -> Option<Mark> {
+    let user = directory.user_number(value["user_id"].as_str()?)?;
+    Some(Mark { user, delivered: value["delivered_seq"].as_u64()?, read: value["read_seq"].as_u64() })
 }
 
 fn message(directory: &Directory, value: &Value) -> Option<Body> {
@@ -69,7 +97,7 @@ async fn read_once(shared: &Arc<Shared>, user: Number, gateway: usize) -> Option
         match frame["type"].as_str()? {
             "ready" => socket.send(&json!({ "type": "resume", "cursor": {} })).await.ok()?,
             "resumed" => return Some(all),
-            "gap" => return None,
+            "gap" | "rewound" => return None,
             _ => {
                 if let Some(seen) = event(&shared.directory, &frame) {
                     all[seen.conversation as usize].push(seen);

@@ -1,10 +1,11 @@
-//! What clients do over REST: pages of history, deletions, additions and removals, sign-outs, and repeats of messages.
+//! What clients do over REST: pages of history, changes of messages, watermarks, additions and removals, sign-outs, and repeats of messages.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use sealpost_testing::{Api, Reply, User};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::{Shared, frames};
 use crate::directory::{GUEST, uuid};
@@ -59,10 +60,59 @@ impl Rest {
         }
     }
 
-    pub async fn delete(self, conversation: Number, seq: u64, id: String) {
-        let op = self.shared.recorder.invoke(self.device, Call::Delete { conversation, seq });
-        let reply = self.request("DELETE", &format!("/api/messages/{id}"), &Value::Null).await;
+    pub async fn delete(self, conversation: Number, seq: u64, message: Uuid) {
+        let op = self.shared.recorder.invoke(self.device, Call::Delete { conversation, seq, message });
+        let reply = self.request("DELETE", &format!("/api/messages/{message}"), &Value::Null).await;
+        self.changed(op, reply.as_ref());
+    }
+
+    pub async fn edit(self, conversation: Number, message: Uuid, text: String) {
+        let body = json!({ "text": text });
+        let op = self.shared.recorder.invoke(self.device, Call::Edit { conversation, message, text });
+        let reply = self.request("PUT", &format!("/api/messages/{message}"), &body).await;
+        self.changed(op, reply.as_ref());
+    }
+
+    pub async fn react(self, conversation: Number, message: Uuid, emoji: &str, added: bool) {
+        let call = Call::React { conversation, message, emoji: emoji.to_owned(), added };
+        let op = self.shared.recorder.invoke(self.device, call);
+        let path = format!("/api/messages/{message}/reactions");
+        let reply = if added {
+            self.request("POST", &path, &json!({ "emoji": emoji })).await
+        } else {
+            self.request("DELETE", &format!("{path}/{emoji}"), &Value::Null).await
+        };
+        self.changed(op, reply.as_ref());
+    }
+
+    /// Everything up to there was read.
+    pub async fn read(self, conversation: Number, seq: u64) {
+        let op = self.shared.recorder.invoke(self.device, Call::Read { conversation, seq });
+        let path = format!("/api/conversations/{}/read", self.conversation(conversation));
+        let reply = self.request("PUT", &path, &json!({ "seq": seq })).await;
         self.ended(op, reply.as_ref());
+    }
+
+    pub async fn receipts(self, conversation: Number) {
+        let op = self.shared.recorder.invoke(self.device, Call::Receipts { conversation });
+        let path = format!("/api/conversations/{}/receipts", self.conversation(conversation));
+        let reply = self.request("GET", &path, &Value::Null).await;
+        let shown = reply.as_ref().filter(|reply| reply.status == 200);
+        match shown.and_then(|reply| reply.body["receipts"].as_array()) {
+            Some(shown) => {
+                let marks = shown.iter().filter_map(|mark| frames::mark(&self.shared.directory, mark)).collect();
+                self.shared.recorder.note(What::Ok { op, answer: Answer::Receipts { marks } });
+            }
+            None => self.ended(op, reply.as_ref().filter(|reply| reply.status != 200)),
+        }
+    }
+
+    /// Writes down how a change of a message ended.
+    fn changed(&self, op: OpId, reply: Option<&Reply>) {
+        match reply.filter(|reply| (200..300).contains(&reply.status)).and_then(|reply| change(&reply.body)) {
+            Some(answer) => self.shared.recorder.note(What::Ok { op, answer }),
+            None => self.ended(op, reply),
+        }
     }
 
     /// Brings the guest into the last conversation, or removes them. Whether it was answered for certain.
@@ -101,6 +151,12 @@ impl Rest {
             self.shared.recorder.note(What::Info { op, reason: reason(&reply) });
         }
     }
+}
+
+/// The answer to a change of a message, in a reply or in a `change_ack`.
+pub fn change(body: &Value) -> Option<Answer> {
+    let (changed, stored) = (body["changed"].as_bool()?, body["stored"].as_bool()?);
+    Some(Answer::Changed { changed, seq: body["seq"].as_u64(), stored })
 }
 
 fn reason(reply: &Reply) -> String {

@@ -57,13 +57,37 @@ pub async fn damage(world: &World, plan: Plan) {
     world.release(PROCESS);
 }
 
+/// F21: one bit of the log's newest file is another when the server comes back.
+pub async fn flip_a_bit(world: &World, plan: Plan) {
+    if !world.claim(PROCESS) {
+        return;
+    }
+    sleep(Duration::from_millis(plan.for_ms / 2)).await;
+    world.begin(Fault::F21, "log");
+    world.killed();
+    world
+        .blocking(move |stack| {
+            stack.process(PROCESS).kill();
+            for entry in std::fs::read_dir(log_of(stack)).unwrap() {
+                let path = entry.unwrap().path();
+                if path.to_string_lossy().ends_with("-wal") {
+                    super::broker::flip(&path, plan.pick);
+                }
+            }
+            stack.process(PROCESS).start();
+        })
+        .await;
+    world.end(Fault::F21, "log");
+    world.release(PROCESS);
+}
+
 fn log_of(stack: &sealpost_testing::Stack) -> PathBuf {
     stack.folder().join("data/log")
 }
 
-/// Nothing moves while it is being copied.
+/// Nothing moves while it is being copied. Beside the log, which may have a disk of its own.
 fn copy_log(stack: &sealpost_testing::Stack) -> PathBuf {
-    let copy = stack.folder().join("older-log");
+    let copy = stack.folder().join("data/older-log");
     let _ = std::fs::remove_dir_all(&copy);
     std::fs::create_dir_all(&copy).unwrap();
     stack.process(PROCESS).freeze();

@@ -2,6 +2,7 @@
 
 mod broker;
 mod database;
+mod disk;
 mod embedded;
 mod fault;
 mod network;
@@ -20,7 +21,7 @@ use tokio::task::JoinSet;
 use crate::client::Shared;
 use crate::history::What;
 
-pub use fault::{Fault, Skipped, available};
+pub use fault::{Fault, Means, Skipped, available};
 pub use schedule::{Plan, Schedule};
 
 /// What the faults share.

@@ -1,5 +1,6 @@
 //! What happens when, made from the seed alone: the same seed gives the same schedule.
 
+use sealpost_testing::Form;
 use serde::{Deserialize, Serialize};
 
 use super::Fault;
@@ -33,7 +34,7 @@ const BREATH_MS: u64 = 1_500;
 
 impl Schedule {
     /// Fills `total_ms`. Each fault comes at least once if there is time, then pairs of them by chance; one period in four is quiet.
-    pub fn make(seed: u64, total_ms: u64, faults: &[Fault]) -> Self {
+    pub fn make(seed: u64, total_ms: u64, form: Form, faults: &[Fault]) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut first: Vec<Fault> = faults.to_vec();
         random.shuffle(&mut first);
@@ -50,7 +51,7 @@ impl Schedule {
                 let chosen = first.pop().unwrap_or_else(|| faults[random.usize(..faults.len())]);
                 plans.push(plan(&mut random, chosen, at_ms, for_ms));
                 let other = faults[random.usize(..faults.len())];
-                if first.is_empty() && random.bool() && other.occupies() != chosen.occupies() {
+                if first.is_empty() && random.bool() && other.occupies(form) != chosen.occupies(form) {
                     plans.push(plan(&mut random, other, at_ms, for_ms));
                 }
             }
@@ -78,22 +79,21 @@ fn plan(random: &mut fastrand::Rng, fault: Fault, at_ms: u64, for_ms: u64) -> Pl
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sealpost_testing::Form;
 
     #[test]
     fn the_same_seed_gives_the_same_schedule_and_another_another() {
-        let make = |seed| Schedule::make(seed, 600_000, &Fault::ALL);
+        let make = |seed| Schedule::make(seed, 600_000, Form::Cluster, &Fault::ALL);
         assert_eq!(make(5), make(5));
         assert_ne!(make(5), make(6));
     }
 
     #[test]
     fn five_minutes_hold_every_fault_of_a_stack_and_a_quarter_is_quiet() {
-        let faults: Vec<Fault> = Fault::ALL.into_iter().filter(|fault| fault.applies(Form::Cluster)).collect();
+        let faults: Vec<Fault> = Fault::ALL.into_iter().filter(|fault| fault.applies(Form::Cluster, 1)).collect();
         let mut quiet = 0;
         let mut all = 0;
         for seed in 0..50 {
-            let schedule = Schedule::make(seed, 300_000, &faults);
+            let schedule = Schedule::make(seed, 300_000, Form::Cluster, &faults);
             assert_eq!(schedule.faults().len(), faults.len(), "seed {seed}");
             quiet += schedule.periods.iter().filter(|period| period.plans.is_empty()).count();
             all += schedule.periods.len();

@@ -3,48 +3,119 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use sealpost_testing::{Api, Incoming, Socket};
+use futures_util::StreamExt as _;
+use sealpost_testing::{Api, Incoming, Socket, User};
 use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{Fault, Plan, World};
-use crate::history::{Resources, Usage, What};
+use crate::client::Shared;
+use crate::history::{Answer, Call, Number, What};
 use crate::measure::usage;
 
-/// Sockets that never read. The bound of one is a MiB, and the slack of the checker for memory is a little more than so many.
+/// Messages of [`LONG`] bytes: more than a queue (1 MiB) and the buffers of the sockets hold.
+const LONG_MESSAGES: u32 = 160;
+const LONG: usize = 15_000;
+const AT_ONCE: usize = 16;
+/// Sockets that never read.
 const SLOW_READERS: usize = 48;
 
-/// F12: sockets that ask for everything there is and read nothing. What the gateways hold for them shows in their memory.
+/// F12: sockets that read nothing, while more is said than their queues and all buffers on the way can hold. Each has to be closed with 4008,
+/// and what the gateways hold for them shows in their memory.
 pub async fn never_read(world: &World, plan: Plan) {
+    let directory = &world.shared.directory;
+    // The conversation with everybody, of those that nobody leaves.
+    let everybody =
+        directory.conversations.iter().position(|conversation| conversation.members.len() == directory.users.len());
+    let conversation = Number::try_from(everybody.expect("a conversation with everybody")).unwrap();
     world.begin(Fault::F12, "gateways");
-    let mut sockets = Vec::new();
     let before = resident(world);
-    for number in 0..SLOW_READERS {
-        let user = &world.shared.directory.users[number % world.shared.directory.users.len()];
-        let base = world.shared.stack.url(number);
-        let connect = sealpost_testing::Connect::to(&base)
-            .header("authorization", &format!("Bearer {}", user.access_token))
-            .path("/ws?resume=true")
-            .receive_buffer(4096);
-        let Ok(Ok(mut socket)) = timeout(Duration::from_secs(5), connect.open()).await else { continue };
-        socket.try_send(&json!({ "type": "resume", "cursor": {} })).await;
-        sockets.push(socket);
-    }
-    let end = tokio::time::Instant::now() + Duration::from_millis(plan.for_ms);
+    let sessions = sessions(world).await;
+    // All of them at once: who does not read does not answer the server's pings either, and is closed for that after a few seconds.
+    let began = Instant::now();
+    let sockets = futures_util::stream::iter(0..SLOW_READERS).map(|number| slow_socket(world, &sessions, number));
+    let sockets: Vec<Socket> = sockets.buffer_unordered(AT_ONCE).filter_map(std::future::ready).collect().await;
     let mut most = before;
-    while tokio::time::Instant::now() < end {
-        sleep(Duration::from_millis(250)).await;
+    let speaker = Speaker::new(world, plan, sessions.first().cloned());
+    let mut answers = futures_util::stream::iter(0..LONG_MESSAGES)
+        .map(|number| speaker.say(conversation, number))
+        .buffer_unordered(AT_ONCE);
+    let mut said = 0;
+    while let Some(taken) = answers.next().await {
+        said += u32::from(taken);
         most = most.max(resident(world));
     }
-    let usage = |resident_kib| Usage { resident_kib, ..Usage::default() };
-    let process = format!("the gateways with {} connections that never read", sockets.len());
-    let resources = Resources { process, before: usage(before), after: usage(most) };
-    world.shared.recorder.note(What::Resources(resources));
-    let closed = sockets.into_iter().map(end_of).collect::<JoinSet<_>>().join_all().await;
-    world.shared.recorder.note(What::SlowReaders { codes: closed });
+    let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let codes = sockets.into_iter().map(end_of).collect::<JoinSet<_>>().join_all().await;
+    let grown_kib = most.saturating_sub(before);
+    world.shared.recorder.note(What::SlowReaders { codes, grown_kib, said, took_ms });
     world.end(Fault::F12, "gateways");
+}
+
+/// One of each user: those of the devices come and go.
+async fn sessions(world: &World) -> Vec<User> {
+    let mut sessions = Vec::new();
+    for number in 0..world.shared.directory.users.len() {
+        let user = Number::try_from(number).unwrap();
+        sessions.extend(world.shared.directory.sign_in(user, &world.shared.stack.url(number)).await);
+    }
+    sessions
+}
+
+async fn slow_socket(world: &World, sessions: &[User], number: usize) -> Option<Socket> {
+    let session = sessions.get(number % sessions.len().max(1))?;
+    let connect = sealpost_testing::Connect::to(&world.shared.stack.url(number))
+        .header("authorization", &format!("Bearer {}", session.access_token))
+        .receive_buffer(4096);
+    let opened = timeout(Duration::from_secs(5), async {
+        let mut socket = connect.open().await.ok()?;
+        matches!(socket.next().await, Incoming::Frame(frame) if frame["type"] == "ready").then_some(socket)
+    });
+    opened.await.ok().flatten()
+}
+
+/// Says long things, as one more device of the first user.
+struct Speaker<'a> {
+    world: &'a World,
+    device: Number,
+    pick: u64,
+    session: Option<User>,
+}
+
+impl<'a> Speaker<'a> {
+    fn new(world: &'a World, plan: Plan, session: Option<User>) -> Self {
+        // A number that no other device has.
+        let device = 1000 + Number::try_from(plan.pick % 1_000_000).unwrap();
+        world.shared.recorder.note(What::Device { device, user: 0 });
+        Self { world, device, pick: plan.pick, session }
+    }
+
+    /// Once: what becomes of it, the history says. Whether it was taken for certain.
+    async fn say(&self, conversation: Number, number: u32) -> bool {
+        let Shared { recorder, directory, stack, .. } = &*self.world.shared;
+        let name = format!("long-{}-{number}", self.pick);
+        let text = format!("{} {name} {}", self.world.shared.canary(), "x".repeat(LONG));
+        let call = Call::Send { conversation, name: name.clone(), text: text.clone() };
+        let op = recorder.invoke(self.device, call);
+        let path = format!("/api/conversations/{}/messages", directory.conversations[conversation as usize].id);
+        let body = json!({ "client_message_id": name, "text": text, "ack": "accepted" });
+        let api = Api::new(&stack.url(number as usize)).patience(Duration::from_secs(10));
+        let token = &self.session.as_ref().unwrap_or(&directory.users[0]).access_token;
+        let reply = api.try_request("POST", &path, Some(token), &body).await;
+        let sent = reply.as_ref().filter(|reply| (200..300).contains(&reply.status)).and_then(|reply| {
+            let stored = reply.body["stored"] == true;
+            let message_id = reply.body["message_id"].as_str()?.parse().ok()?;
+            Some(Answer::Sent { message_id, seq: reply.body["seq"].as_u64()?, stored })
+        });
+        let taken = sent.is_some();
+        recorder.note(match sent {
+            Some(answer) => What::Ok { op, answer },
+            None => What::Info { op, reason: "no answer".to_owned() },
+        });
+        taken
+    }
 }
 
 /// How a connection was ended by the server: with which code, or none if it was just cut, or 0 if it was not ended at all.
@@ -56,7 +127,7 @@ async fn end_of(mut socket: Socket) -> Option<u16> {
             }
         }
     };
-    timeout(Duration::from_secs(3), read).await.unwrap_or(Some(0))
+    timeout(Duration::from_secs(10), read).await.unwrap_or(Some(0))
 }
 
 /// Of all gateways, in KiB.

@@ -17,7 +17,7 @@ pub use total::Total;
 /// Writes verdict, text and picture beside the history; the text.
 pub fn write(outcome: &Outcome) -> std::io::Result<String> {
     let request = &outcome.request;
-    let name = format!("{:?}-{}", request.form, request.seed).to_lowercase();
+    let name = request.name();
     let path = |end: &str| request.folder.join(format!("{name}.{end}"));
     let recoveries = recoveries(&outcome.history);
     let text = text::render(outcome, &recoveries);
@@ -26,6 +26,7 @@ pub fn write(outcome: &Outcome) -> std::io::Result<String> {
     let verdict = json!({
         "seed": request.seed,
         "stack": format!("{:?}", request.form),
+        "brokers": request.brokers,
         "seconds": request.duration.as_secs(),
         "holds": outcome.verdict.holds(),
         "verdict": outcome.verdict,

@@ -29,7 +29,7 @@ impl Total {
         self.stored += outcome.stored();
         self.events_received += outcome.verdict.checked.get("events received").copied().unwrap_or(0);
         if !outcome.verdict.holds() {
-            self.broken.push(format!("{:?} {}", outcome.request.form, outcome.request.seed));
+            self.broken.push(outcome.request.name());
         }
         for (kind, recovery) in recoveries(&outcome.history) {
             let (times, worst) = self.recovery.entry(kind).or_default();

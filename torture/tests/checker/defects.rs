@@ -1,9 +1,9 @@
-//! Seven defects that must be found, and the clean history that must pass. Three are changes of a history, four are defects of a server.
+//! Defects that must be found, and the clean history that must pass: changes of a history, and defects of a server.
 
 use std::collections::HashMap;
 
 use sealpost_torture::checker::{Invariant, Verdict, check};
-use sealpost_torture::history::{Answer, Body, Call, Entry, Seen, What};
+use sealpost_torture::history::{Answer, Body, Call, Entry, Mark, Seen, What};
 
 use crate::model::{Defect, GUEST, Model};
 
@@ -50,6 +50,9 @@ fn a_history_without_a_defect_passes() {
         assert!(verdict.holds(), "seed {seed}: {:#?}", verdict.findings);
         for what in ["messages in the histories", "acks that said stored", "events received", "pages of history"] {
             assert!(verdict.checked[what] > 20, "seed {seed}: {what}: {:?}", verdict.checked);
+        }
+        for what in ["changes of messages confirmed", "changes of messages in the histories", "watermarks shown"] {
+            assert!(verdict.checked[what] > 5, "seed {seed}: {what}: {:?}", verdict.checked);
         }
     }
 }
@@ -248,6 +251,110 @@ fn a_server_that_does_not_know_repeats_is_found() {
 #[test]
 fn accepted_taken_as_stored_is_found_when_the_log_forgets() {
     found("accepted called stored", &[Invariant::I1], |seed| Model::run(seed, Defect::AcceptedIsStored));
+}
+
+#[test]
+fn watermarks_that_fall_are_found() {
+    found("a watermark that fell", &[Invariant::I8], |seed| Model::run(seed, Defect::ReceiptsFall));
+}
+
+/// What nobody said: the same history, with watermarks that are further than that.
+#[test]
+fn watermarks_ahead_of_their_users_are_found() {
+    for (more_delivered, more_read) in [(1, 0), (1, 1)] {
+        found("a watermark from nowhere", &[Invariant::I8], |seed| {
+            let mut history = Model::run(seed, Defect::None);
+            let marks = history.iter_mut().filter_map(|entry| match &mut entry.what {
+                What::Ok { answer: Answer::Receipts { marks }, .. } => Some(marks),
+                _ => None,
+            });
+            for mark in marks.flatten() {
+                mark.delivered += more_delivered;
+                mark.read = mark.read.map(|read| read + more_read);
+            }
+            history
+        });
+    }
+}
+
+#[test]
+fn more_read_than_delivered_is_found() {
+    let mut history = Model::run(1, Defect::None);
+    let mark = Mark { user: 0, delivered: 0, read: Some(1) };
+    let at = history.last().unwrap().at;
+    history.push(Entry { at, what: What::Told { device: 1, connection: 2, conversation: 0, mark } });
+    assert!(check(&history).breaks(Invariant::I8));
+}
+
+#[test]
+fn a_confirmed_edit_that_is_nowhere_is_found() {
+    found("a lost edit", &[Invariant::I1], |seed| Model::run(seed, Defect::LosesEdits));
+}
+
+#[test]
+fn pages_with_texts_from_before_an_edit_are_found() {
+    let broken = (1..40).filter(|seed| check(&Model::run(*seed, Defect::ShowsOldTexts)).breaks(Invariant::I7)).count();
+    assert!(broken > 30, "found in {broken} of 39");
+}
+
+/// A change of which the server said that nothing was taken, one that nobody asked for, and one that was made twice.
+#[test]
+fn changes_from_nowhere_are_found() {
+    let edited = |history: &[Entry]| {
+        let events = history.iter().find_map(|entry| match &entry.what {
+            What::Final { conversation: 0, events, .. } => Some(events),
+            _ => None,
+        });
+        let edit = events.unwrap().iter().find(|seen| matches!(&seen.body, Body::Edited { text: Some(_), .. }));
+        edit.unwrap().body.clone()
+    };
+    let append = |history: &mut [Entry], body: &Body| {
+        for events in finals(history) {
+            let seq = events.len() as u64 + 1;
+            events.push(Seen { conversation: 0, seq, body: body.clone() });
+        }
+    };
+    for seed in SEEDS {
+        let mut history = Model::run(seed, Defect::None);
+        let body = edited(&history);
+        append(&mut history, &body);
+        assert!(check(&history).breaks(Invariant::I2), "seed {seed}: an edit made twice");
+        let mut history = Model::run(seed, Defect::None);
+        let Body::Edited { message, sender, .. } = body else { panic!("no edit") };
+        append(&mut history, &Body::Edited { message, sender, text: Some("nobody's".to_owned()) });
+        assert!(check(&history).breaks(Invariant::I3), "seed {seed}: an edit that nobody asked for");
+        let mut history = Model::run(seed, Defect::None);
+        for entry in &mut history {
+            if let What::Ok { op, answer: Answer::Changed { .. } } = entry.what {
+                entry.what = What::Fail { op, reason: "forbidden".to_owned() };
+            }
+        }
+        assert!(check(&history).breaks(Invariant::I3), "seed {seed}: an edit that was refused");
+    }
+}
+
+#[test]
+fn a_deletion_that_left_the_text_is_found() {
+    found("a text that was deleted", &[Invariant::I1], |seed| {
+        let mut history = Model::run(seed, Defect::None);
+        for seen in finals(&mut history).flatten() {
+            if let Body::Message { text, name, .. } = &mut seen.body
+                && text.is_none()
+            {
+                *text = Some(format!("text of {name}"));
+            }
+        }
+        history
+    });
+}
+
+/// Only a log that forgot is a reason to take anything back.
+#[test]
+fn what_is_taken_back_without_a_reason_is_found() {
+    let mut history = Model::run(2, Defect::None);
+    let at = history.last().unwrap().at;
+    history.push(Entry { at, what: What::Rewound { device: 0, connection: 1, conversation: 0, after: 3 } });
+    assert!(check(&history).breaks(Invariant::I6));
 }
 
 #[test]

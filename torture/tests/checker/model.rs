@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use sealpost_torture::history::{Answer, Body, Call, Entry, OpId, Seen, What};
+use sealpost_torture::history::{Answer, Body, Call, Entry, Mark, OpId, Seen, What};
 use uuid::Uuid;
 
 pub const OWNER: u32 = 0;
@@ -24,6 +24,12 @@ pub enum Defect {
     AcceptedIsStored,
     /// Goes on sending to those who were removed.
     LeaksToRemoved,
+    /// Takes any watermark, also one below the last.
+    ReceiptsFall,
+    /// Confirms edits and forgets them.
+    LosesEdits,
+    /// Shows what messages said first.
+    ShowsOldTexts,
 }
 
 pub struct Model {
@@ -40,6 +46,8 @@ pub struct Model {
     known: HashMap<(u32, String), (Uuid, u64)>,
     /// What each device has, by conversation; a device has its user's number.
     cursors: Vec<BTreeMap<u32, u64>>,
+    /// Watermarks, by user and conversation: delivered and read.
+    marks: BTreeMap<(u32, u32), (u64, u64)>,
     /// Sent, and not yet acknowledged as stored: these are sent again.
     outbox: Vec<(OpId, u32, u32, String)>,
 }
@@ -57,11 +65,16 @@ impl Model {
             }
             match model.random.u32(0..100) {
                 0..=64 => model.send(),
+                65..=67 => model.edit(),
+                68..=69 => model.react(),
+                70..=74 => {
+                    model.mark();
+                    model.receipts();
+                }
                 75..=84 => model.page(),
                 85..=88 => model.toggle_guest(),
                 89..=92 => model.resend(),
                 93..=95 => model.delete(),
-                // 65 to 74, and what is left.
                 _ => model.commit(),
             }
         }
@@ -82,6 +95,7 @@ impl Model {
             members: vec![all; CONVERSATIONS as usize],
             known: HashMap::new(),
             cursors: vec![BTreeMap::new(); USERS as usize],
+            marks: BTreeMap::new(),
             outbox: Vec::new(),
         };
         for user in 0..USERS {
@@ -215,7 +229,8 @@ impl Model {
         let after = self.random.bool().then(|| self.random.u64(0..50));
         let op = self.op(user, Call::History { conversation, after });
         let log = self.logs[conversation as usize].iter();
-        let messages: Vec<_> = log.filter(|seen| matches!(seen.body, Body::Message { .. })).cloned().collect();
+        let messages = log.filter(|seen| matches!(seen.body, Body::Message { .. }));
+        let messages: Vec<_> = messages.map(|seen| self.as_shown(seen)).collect();
         let (messages, complete) = match after {
             None => (messages[messages.len().saturating_sub(20)..].to_vec(), messages.len() <= 20),
             Some(after) => {
@@ -241,20 +256,100 @@ impl Model {
         self.note(What::Ok { op, answer: Answer::Done });
     }
 
+    /// With its newest text.
+    fn as_shown(&self, seen: &Seen) -> Seen {
+        let mut shown = seen.clone();
+        if let Body::Message { id, text: Some(text), .. } = &mut shown.body
+            && self.defect != Defect::ShowsOldTexts
+        {
+            let edits = self.logs[seen.conversation as usize].iter().rev();
+            let mut edits = edits.filter_map(|seen| match &seen.body {
+                Body::Edited { message, text: Some(text), .. } if message == id => Some(text),
+                _ => None,
+            });
+            if let Some(edit) = edits.next() {
+                text.clone_from(edit);
+            }
+        }
+        shown
+    }
+
+    /// The last committed message of the first conversation that has a text: its sender, seq and id.
+    fn target(&self) -> Option<(u32, u64, Uuid)> {
+        let committed = self.committed[0];
+        self.logs[0][..committed].iter().rev().find_map(|seen| match &seen.body {
+            Body::Message { id, sender, text: Some(_), .. } => Some((*sender, seen.seq, *id)),
+            _ => None,
+        })
+    }
+
+    fn edit(&mut self) {
+        let Some((sender, _, message)) = self.target() else { return };
+        let text = format!("edit {}", self.next_op + 1);
+        let op = self.op(sender, Call::Edit { conversation: 0, message, text: text.clone() });
+        let lost = self.defect == Defect::LosesEdits;
+        let seq = if lost { 1 } else { self.append(0, Body::Edited { message, sender, text: Some(text) }) };
+        self.commit();
+        self.note(What::Ok { op, answer: Answer::Changed { changed: true, seq: Some(seq), stored: true } });
+    }
+
+    fn react(&mut self) {
+        let Some((_, _, message)) = self.target() else { return };
+        let (sender, emoji, added) = (self.random.u32(0..USERS), "👍".to_owned(), self.random.bool());
+        let op = self.op(sender, Call::React { conversation: 0, message, emoji: emoji.clone(), added });
+        let seq = self.append(0, Body::Reacted { message, sender, emoji: Some(emoji), added });
+        self.commit();
+        self.note(What::Ok { op, answer: Answer::Changed { changed: true, seq: Some(seq), stored: true } });
+    }
+
+    /// Any seq that the user has: also one below what they said before.
+    fn mark(&mut self) {
+        let (user, conversation, read) = (self.random.u32(0..USERS), 0, self.random.bool());
+        let Some(&cursor) = self.cursors[user as usize].get(&conversation) else { return };
+        let seq = self.random.u64(1..=cursor);
+        let op = read.then(|| self.op(user, Call::Read { conversation, seq }));
+        if op.is_none() {
+            self.note(What::Marked { device: user, connection: user + 1, conversation, read, seq });
+        }
+        let falls = self.defect == Defect::ReceiptsFall;
+        let (delivered, known) = self.marks.entry((user, conversation)).or_default();
+        *delivered = if falls { seq } else { seq.max(*delivered) };
+        *known = match (read, falls) {
+            (true, true) => seq,
+            (true, false) => seq.max(*known),
+            (false, _) => *known.min(delivered),
+        };
+        if let Some(op) = op {
+            self.note(What::Ok { op, answer: Answer::Done });
+        }
+    }
+
+    fn receipts(&mut self) {
+        let (device, conversation) = (self.random.u32(0..USERS), 0);
+        let op = self.op(device, Call::Receipts { conversation });
+        let marks = (0..USERS).map(|user| {
+            let (delivered, read) = self.marks.get(&(user, conversation)).copied().unwrap_or_default();
+            Mark { user, delivered, read: Some(read) }
+        });
+        let marks = marks.collect();
+        self.note(What::Ok { op, answer: Answer::Receipts { marks } });
+    }
+
     fn delete(&mut self) {
         let conversation = 0;
-        let committed = self.committed[0];
-        let found = self.logs[0][..committed].iter().rev().find_map(|seen| match &seen.body {
-            Body::Message { sender, text: Some(_), .. } => Some((*sender, seen.seq)),
-            _ => None,
-        });
-        let Some((sender, seq)) = found else { return };
-        let op = self.op(sender, Call::Delete { conversation, seq });
-        if let Body::Message { text, .. } = &mut self.logs[0][seq as usize - 1].body {
-            *text = None;
+        let Some((sender, seq, id)) = self.target() else { return };
+        let op = self.op(sender, Call::Delete { conversation, seq, message: id });
+        for seen in &mut self.logs[0] {
+            match &mut seen.body {
+                Body::Message { id: own, text, .. } if *own == id => *text = None,
+                Body::Edited { message, text, .. } if *message == id => *text = None,
+                Body::Reacted { message, emoji, .. } if *message == id => *emoji = None,
+                _ => {}
+            }
         }
-        self.append(conversation, Body::Deleted { message_seq: seq });
-        self.note(What::Ok { op, answer: Answer::Done });
+        let seq = self.append(conversation, Body::Deleted { message_seq: seq });
+        self.commit();
+        self.note(What::Ok { op, answer: Answer::Changed { changed: true, seq: Some(seq), stored: true } });
     }
 
     fn finish(mut self) -> Vec<Entry> {

@@ -48,9 +48,18 @@ fn growth_is_found() {
 }
 
 #[test]
-fn a_slow_reader_that_is_closed_for_a_mistake_is_found() {
-    assert!(check(&with(What::SlowReaders { codes: vec![Some(4008), None, Some(0)] })).holds());
-    assert!(check(&with(What::SlowReaders { codes: vec![Some(1011)] })).breaks(Invariant::I12));
+fn a_slow_reader_that_is_not_closed_as_one_is_found() {
+    let found = |codes: &[Option<u16>], grown_kib, said, took_ms| {
+        check(&with(What::SlowReaders { codes: codes.to_vec(), grown_kib, said, took_ms })).breaks(Invariant::I12)
+    };
+    assert!(!found(&[Some(4008), None, Some(1001)], 3000, 160, 900));
+    for codes in [&[Some(4008), Some(0)][..], &[Some(4008), Some(1011)], &[None, None]] {
+        assert!(found(codes, 0, 160, 900), "{codes:?}");
+    }
+    // Hardly anything was said, or so slowly that the pings came first.
+    assert!(!found(&[Some(0), Some(4000)], 0, 20, 900));
+    assert!(!found(&[Some(4000), None], 0, 160, 6000));
+    assert!(found(&[Some(4008); 3], 3073, 160, 900));
 }
 
 /// A session that ended, and a gateway that did not hear of it.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, SqlErr};
+use sealpost_bus::failpoint;
 use sealpost_schema::{ConversationId, Event, EventId, MessageId, Seq, VoidedEvent};
 
 use super::bases::{self, Bases};
@@ -100,7 +101,9 @@ async fn attempt(db: &DatabaseConnection, events: &[&Event], taken: Taken) -> Re
         insert_all(&transaction, &ready, taken, &mut stored).await?;
     }
     effects::apply(&transaction, events, &stored, &bases).await?;
+    failpoint("store-before-commit");
     transaction.commit().await?;
+    failpoint("store-committed");
     Ok(stored)
 }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use sea_orm::{DatabaseConnection, DbErr};
-use sealpost_bus::{Consumer, Delivery, Live, Subject};
+use sealpost_bus::{Consumer, Delivery, Live, Subject, failpoint};
 use sealpost_schema::{EventRecord, StoredNotice};
 use tokio_util::sync::CancellationToken;
 
@@ -113,6 +113,7 @@ impl Worker {
     /// After the commit: announce, then ack.
     async fn finish(&self, consumer: &dyn Consumer, group: Vec<Item>, stored: &Stored) {
         announce(&*self.live, &notice(group.iter().map(|item| &item.record), stored)).await;
+        failpoint("store-announced");
         let mut done = Vec::with_capacity(group.len());
         for Item { delivery, record } in group {
             match worst(&record, stored) {
