@@ -24,10 +24,10 @@ const KNOWN: usize = 20;
 pub struct SignInLoad {
     /// Sign-ins with a wrong password, half of them of users that are there
     #[arg(long, default_value_t = 2000)]
-    samples: usize,
+    pub samples: usize,
     /// Sign-ins at once, after them
     #[arg(long, default_value_t = 200)]
-    parallel: usize,
+    pub parallel: usize,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -128,13 +128,13 @@ async fn at_once(population: &Population, count: usize) -> anyhow::Result<(Laten
 #[derive(Args, Clone, Debug)]
 pub struct ListLoad {
     #[arg(long, default_value_t = 10)]
-    seconds: u64,
+    pub seconds: u64,
     /// Conversations of the user who lists them
     #[arg(long, default_value_t = 20)]
-    conversations: usize,
+    pub conversations: usize,
     /// Requests under way at once
     #[arg(long, default_value_t = 16)]
-    in_flight: usize,
+    pub in_flight: usize,
 }
 
 #[derive(Clone, Debug, Serialize)]

@@ -68,6 +68,7 @@ pub async fn run(population: &mut Population, load: HistoryLoad) -> anyhow::Resu
     progress(&format!("writing {} messages", load.messages));
     let speakers = users.iter().map(|user| (user, id));
     fill(population, speakers, load.messages.div_ceil(WRITERS), load.text_bytes).await?;
+    population.until_indexed(id, load.messages as u64).await?;
 
     let (start, length) = (Instant::now(), Duration::from_secs(load.seconds));
     let population = &*population;

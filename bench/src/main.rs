@@ -4,6 +4,7 @@
 //! one is missed. The other commands measure a server that runs already.
 
 mod accounts;
+mod baseline;
 mod child;
 mod dm;
 mod fill;
@@ -13,6 +14,7 @@ mod idle;
 mod ledger;
 mod pair;
 mod population;
+mod presence;
 mod processes;
 mod raw;
 mod report;
@@ -40,6 +42,7 @@ use crate::dm::{DmReport, Load};
 use crate::history::{HistoryLoad, HistoryReport};
 use crate::idle::IdleReport;
 use crate::population::Population;
+use crate::presence::{PresenceLoad, PresenceReport};
 use crate::processes::Watched;
 use crate::raw::RawReport;
 use crate::resume::{ResumeLoad, ResumeReport};
@@ -114,6 +117,13 @@ enum Command {
         server: RunningServer,
         #[command(flatten)]
         load: ListLoad,
+    },
+    /// Users who go away and come back, and what it costs a running server without limits
+    Presence {
+        #[command(flatten)]
+        server: RunningServer,
+        #[command(flatten)]
+        load: PresenceLoad,
     },
     /// Fill conversations and search them, against a running server without limits
     Search {
@@ -214,6 +224,10 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Conversations { server, load } => {
             let report = accounts::list(&mut Population::new(server.url)?, load).await?;
             finish(&report, ListReport::print, server.json)?;
+        }
+        Command::Presence { server, load } => {
+            let report = presence::run(&mut Population::new(server.url)?, load, &server.watched).await?;
+            finish(&report, PresenceReport::print, server.json)?;
         }
         Command::Search { server, load } => {
             let report = search::run(&mut Population::new(server.url)?, load).await?;

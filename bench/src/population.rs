@@ -9,6 +9,7 @@ use serde::Deserialize;
 use url::Url;
 use uuid::Uuid;
 
+use crate::report::progress;
 use crate::socket::{self, Socket, Source};
 use crate::wire::Ready;
 
@@ -119,6 +120,28 @@ impl Population {
         let url = self.url.join(&format!("/api/conversations/{id}/messages"))?;
         patient(self.client(from.source).post(url).bearer_auth(&from.token).json(&body)).await?;
         Ok(())
+    }
+
+    /// Returns when the search index has all that was [written](crate::wire::Writer) in this conversation up to `seq`; at once if the server
+    /// does not search.
+    pub async fn until_indexed(&self, conversation: Uuid, seq: u64) -> anyhow::Result<()> {
+        let path = format!("/api/search?q=fox&limit=1&conversation_id={conversation}");
+        let mut told = Instant::now();
+        loop {
+            let response = self.request(0, &path)?.send().await?;
+            if !response.status().is_success() {
+                return Ok(());
+            }
+            let page: serde_json::Value = response.json().await?;
+            if page["results"][0]["message"]["seq"].as_u64().is_some_and(|newest| newest >= seq) {
+                return Ok(());
+            }
+            if told.elapsed() > Duration::from_secs(10) {
+                progress("waiting for the index; SEALPOST__SEARCH__MESSAGES_PER_SECOND=0 is fastest");
+                told = Instant::now();
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     pub fn url(&self) -> &Url {

@@ -27,16 +27,16 @@ const WINDOW: usize = 60;
 pub struct SearchLoad {
     /// Messages in all conversations together
     #[arg(long, default_value_t = 100_000)]
-    messages: usize,
+    pub messages: usize,
     /// Conversations of the user who searches
     #[arg(long, default_value_t = 10)]
-    conversations: usize,
+    pub conversations: usize,
     /// Seconds that each kind of search is measured
     #[arg(long, default_value_t = 5)]
-    seconds: u64,
+    pub seconds: u64,
     /// Searches under way at once
     #[arg(long, default_value_t = 1)]
-    in_flight: usize,
+    pub in_flight: usize,
 }
 
 #[derive(Clone, Debug, Serialize)]

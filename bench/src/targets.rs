@@ -1,12 +1,15 @@
 //! The figures Sealpost is held to, beside what was measured.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use crate::accounts::SignInReport;
+use crate::baseline::Baseline;
 use crate::dm::DmReport;
-use crate::report::table;
+use crate::report::{float, table};
+use crate::search::SearchReport;
 use crate::suite::StackReport;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stack {
     Embedded,
@@ -45,7 +48,7 @@ pub fn check(stack: Stack, report: &StackReport) -> Vec<Check> {
     let of = |dm: &Option<DmReport>, value: fn(&DmReport) -> f64| dm.as_ref().map(value);
     let (busy, single, wide) = (&report.busy, &report.single, &report.wide);
     let faults = |dm: &Option<DmReport>| dm.as_ref().map(|dm| if dm.is_faultless() { 0.0 } else { 1.0 });
-    let mut rows = vec![
+    let mut rows: Vec<Row> = vec![
         ("50x16 delivered/s", Bound::AtLeast(20_000.0), of(busy, |dm| dm.delivered_per_second)),
         ("50x16 stored/s", Bound::AtLeast(20_000.0), of(busy, |dm| dm.stored_per_second)),
         ("50x16 CPU s of all servers per 1,000", choose(0.06, 0.08), of(busy, |dm| dm.server_cpu_seconds_per_1000)),
@@ -62,10 +65,44 @@ pub fn check(stack: Stack, report: &StackReport) -> Vec<Check> {
     if embedded {
         rows.push(("clean start, ms", Bound::AtMost(300.0), report.start.as_ref().map(|start| start.median_ms)));
     }
+    if !embedded {
+        rows.extend(of_the_cluster(report));
+    }
     for (figure, dm) in [("50x16 faults", busy), ("1x1 faults", single), ("500x1 faults", wide)] {
         rows.push((figure, Bound::AtMost(0.0), faults(dm)));
     }
     rows.into_iter().map(|(figure, bound, measured)| Check::new(stack, figure, bound, measured)).collect()
+}
+
+type Row = (&'static str, Bound, Option<f64>);
+
+fn of_the_cluster(report: &StackReport) -> [Row; 10] {
+    let StackReport { conversations, room, resume, history, search, sign_in, .. } = report;
+    let slowest = |search: &SearchReport| search.searches.iter().map(|one| one.latency.p99).fold(0.0, f64::max);
+    let peak = |sign_in: &SignInReport| {
+        let gateway = sign_in.peak_memory_mib.iter().find(|(name, _)| name == "gateway");
+        gateway.map(|(_, mib)| *mib)
+    };
+    [
+        (
+            "GET /api/conversations (20) /s",
+            Bound::AtLeast(2_000.0),
+            conversations.as_ref().map(|list| list.requests_per_second),
+        ),
+        ("room of 1000, pushed frames/s", Bound::AtLeast(250_000.0), room.as_ref().map(|room| room.pushed_per_second)),
+        ("room of 1000, 20/s, to all p99, ms", Bound::AtMost(50.0), room.as_ref().map(|room| room.to_all.p99)),
+        ("room of 1000, faults", Bound::AtMost(0.0), room.as_ref().map(|room| float(room.faults))),
+        ("resume, 1000 x 100 events, s", Bound::AtMost(3.0), resume.as_ref().map(|resume| resume.seconds)),
+        ("history, pages of 50 /s", Bound::AtLeast(2_500.0), history.as_ref().map(|history| history.pages_per_second)),
+        ("history at half of that, p99, ms", Bound::AtMost(10.0), history.as_ref().map(|history| history.at_half.p99)),
+        ("search, slowest kind, p99, ms", Bound::AtMost(50.0), search.as_ref().map(slowest)),
+        (
+            "sign-in, known and unknown, p50 apart, ms",
+            Bound::AtMost(1.0),
+            sign_in.as_ref().map(|sign_in| sign_in.difference_p50_ms),
+        ),
+        ("200 sign-ins at once, gateway's peak, MiB", Bound::AtMost(600.0), sign_in.as_ref().and_then(peak)),
+    ]
 }
 
 /// NATS and Postgres do not see the clients' connections; what they keep in memory meanwhile is noise.
@@ -73,14 +110,24 @@ fn is_sealpost(process: &str) -> bool {
     !["nats-server", "postgres"].contains(&process)
 }
 
-pub fn print(checks: &[Check]) -> String {
-    let mut rows = vec![["figure", "stack", "target", "measured", ""].map(str::to_owned).to_vec()];
+/// With the figures of `baseline` beside them, and what each is of that.
+pub fn print(checks: &[Check], baseline: Option<&Baseline>) -> String {
+    let mut heading = ["figure", "stack", "target", "measured", ""].map(str::to_owned).to_vec();
+    if let Some(baseline) = baseline {
+        heading.extend([format!("in {}", baseline.version), "ratio".to_owned()]);
+    }
+    let mut rows = vec![heading];
+    let digits = |value: f64| format!("{value:.0$}", if value >= 100.0 { 0 } else { 3 });
     for check in checks {
         let stack = if check.stack == Stack::Embedded { "embedded" } else { "cluster" };
-        let digits = |value: f64| if value >= 100.0 { 0 } else { 3 };
-        let measured = check.measured.map_or("failed".to_owned(), |value| format!("{value:.0$}", digits(value)));
+        let measured = check.measured.map_or("failed".to_owned(), digits);
         let verdict = if check.ok { "ok" } else { "MISS" };
-        rows.push([check.figure, stack, &check.target, &measured, verdict].map(str::to_owned).to_vec());
+        let mut row = [check.figure, stack, &check.target, &measured, verdict].map(str::to_owned).to_vec();
+        if let Some(before) = baseline.and_then(|baseline| baseline.of(check)) {
+            let ratio = check.measured.filter(|_| before > 0.0).map(|measured| format!("{:.2}", measured / before));
+            row.extend([digits(before), ratio.unwrap_or_default()]);
+        }
+        rows.push(row);
     }
     table(&rows)
 }
@@ -93,7 +140,7 @@ mod tests {
     #[test]
     fn what_was_not_measured_is_a_miss() {
         let checks = check(Stack::Cluster, &StackReport::default());
-        assert_eq!(checks.len(), 11);
+        assert_eq!(checks.len(), 21);
         assert!(checks.iter().all(|check| !check.ok && check.measured.is_none()));
     }
 
@@ -105,5 +152,19 @@ mod tests {
         };
         let ok = |checks: Vec<Check>| checks.iter().filter(|check| check.ok).count();
         assert_eq!((ok(start(300.0)), ok(start(300.1))), (1, 0));
+    }
+
+    #[test]
+    fn the_last_release_stands_beside() {
+        let start = Some(StartReport { median_ms: 150.0, slowest_ms: 900.0 });
+        let checks = check(Stack::Embedded, &StackReport { start, ..StackReport::default() });
+        let json = r#"{"version":"1.2.3","cores":2,"checks":[
+            {"stack":"embedded","figure":"clean start, ms","target":"","measured":100.0,"ok":true},
+            {"stack":"cluster","figure":"50x16 faults","target":"","measured":null,"ok":false}]}"#;
+        let table = print(&checks, Some(&serde_json::from_str(json).unwrap()));
+        assert!(table.lines().next().unwrap().ends_with("in 1.2.3  ratio"), "{table}");
+        let line = table.lines().find(|line| line.starts_with("clean start")).unwrap();
+        let cells: Vec<_> = line.split_whitespace().skip(6).collect();
+        assert_eq!(cells, ["150", "ok", "100", "1.50"], "{table}");
     }
 }

@@ -113,6 +113,12 @@ impl Cache {
     }
 }
 
+fn open_with(key: &ConversationKey, event: EventId, sender: UserId, sealed: &str) -> Result<String, KeyError> {
+    let binding = Binding { conversation: key.conversation(), message: event.0, sender: sender.0 };
+    let text = key.open(&binding, sealed).map_err(KeyError::Open)?;
+    std::str::from_utf8(&text).map(str::to_owned).map_err(|_| KeyError::NotText)
+}
+
 /// A user's own secrets are bound to the user in every place of a binding: no event has such a one.
 fn of_user(user: UserId) -> Binding {
     Binding { conversation: user.0, message: user.0, sender: user.0 }
@@ -381,9 +387,7 @@ impl ConversationKeys {
                 None => return None,
             }
         };
-        let binding = Binding { conversation: conversation.0, message: event.0, sender: sender.0 };
-        let opened = key.open(&binding, sealed).map_err(KeyError::Open);
-        Some(opened.and_then(|text| std::str::from_utf8(&text).map(str::to_owned).map_err(|_| KeyError::NotText)))
+        Some(open_with(&key, event, sender, sealed))
     }
 
     /// Opens, and loads the key if needed.
@@ -394,8 +398,7 @@ impl ConversationKeys {
         sender: UserId,
         sealed: &str,
     ) -> Result<String, KeyError> {
-        self.prepare(conversation, sealed).await?;
-        self.open_cached(conversation, event, sender, sealed).unwrap_or(Err(KeyError::Missing))
+        open_with(&*self.of_envelope(conversation, sealed).await?, event, sender, sealed)
     }
 
     /// Brings the key of an envelope into memory.

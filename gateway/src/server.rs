@@ -26,7 +26,7 @@ use tower_http::trace::TraceLayer;
 
 use crate::announcements::{self, Announcements};
 use crate::auth::{ApiTokens, AuthConfig, Passwords, Revocations, Seen, SigningKey, Tokens};
-use crate::auth::{record_key_changes, upkeep, watch_revocations, write_seen};
+use crate::auth::{KeyIds, record_key_changes, upkeep, watch_revocations, write_seen};
 use crate::channels::{PublicFeeds, public_websocket};
 use crate::config::GatewayConfig;
 use crate::edge::{self, ClientAddress, Tls, TlsError};
@@ -122,6 +122,10 @@ impl Gateway {
             ready,
         } = parts;
         operations::count_queries(&mut db);
+        let key_ids = KeyIds {
+            signing: signing_keys.iter().map(|key| key.id().to_owned()).collect(),
+            master: key_ring.ids().to_vec(),
+        };
         let keys = Arc::new(ConversationKeys::new(key_ring, db.clone(), clock.clone(), config.max_cached_keys));
         let presences = Arc::new(Presences::new());
         let reader = Reader::new(Arc::clone(&log), db.clone());
@@ -144,7 +148,6 @@ impl Gateway {
             hard_stop.clone(),
         );
         let mailer = Mailer::start(mail, &config, clock.clone(), db.clone(), &tasks, hard_stop.clone())?;
-        let key_ids = signing_keys.iter().map(|key| key.id().to_owned()).collect();
         let app = App::new(AppParts {
             tokens: Tokens::new(&auth, signing_keys, clock.clone()),
             passwords: Passwords::new(&auth),

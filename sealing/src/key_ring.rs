@@ -4,6 +4,7 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
+use ring::hmac;
 use secrecy::{ExposeSecret, SecretBox, SecretString};
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
@@ -42,6 +43,7 @@ const WRAPPED_BYTES: usize = "1.fernet.".len() + 164;
 pub struct KeyRing {
     /// Newest first, never empty.
     keys: Vec<FernetKey>,
+    ids: Vec<String>,
 }
 
 impl KeyRing {
@@ -61,7 +63,12 @@ impl KeyRing {
         if secrets.is_empty() {
             return Err(KeyRingError::Empty);
         }
-        Ok(Self { keys: secrets.iter().map(FernetKey::new).collect() })
+        Ok(Self { keys: secrets.iter().map(FernetKey::new).collect(), ids: secrets.iter().map(id_of).collect() })
+    }
+
+    /// What tells the keys apart without telling anything of them, newest first: 16 hexadecimal digits each, the same wherever the key is.
+    pub fn ids(&self) -> &[String] {
+        &self.ids
     }
 
     /// A new random master key as text, for [`parse`](Self::parse) and for any Fernet library. Panics if the operating
@@ -111,6 +118,15 @@ impl fmt::Debug for KeyRing {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("KeyRing").field("keys", &self.keys.len()).finish_non_exhaustive()
     }
+}
+
+/// HMAC-SHA256 under the key, which is as long as it takes to be random to whoever does not have it; the first 8 bytes.
+fn id_of(secret: &Secret) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose_secret());
+    let tag = hmac::sign(&key, b"sealpost master key id 1");
+    let mut first = [0; 8];
+    first.copy_from_slice(&tag.as_ref()[..8]);
+    format!("{:016x}", u64::from_be_bytes(first))
 }
 
 /// The token of `<version>.<suite>.<token>`; it is checked on opening, not here.

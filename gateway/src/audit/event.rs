@@ -113,6 +113,10 @@ pub enum AuditEvent {
     SigningKeysChanged {
         key_ids: Vec<String>,
     },
+    /// A gateway started with other master keys than the one before it. The first one wraps. Ids are made of the keys and tell nothing of them.
+    MasterKeysChanged {
+        key_ids: Vec<String>,
+    },
     /// An old refresh token came again: somebody copied it. Its session ended.
     RefreshReused {},
 }

@@ -1,5 +1,6 @@
-//! Which keys sign here, in the audit log: a process that starts with other keys than the newest row names adds a row. So a rotation,
-//! and a key that somebody slipped in, can be seen afterwards. Held by `a_change_of_signing_keys_is_recorded`.
+//! Which keys sign and wrap here, in the audit log: a process that starts with other keys than the newest row names adds a row. So a
+//! rotation, and a key that somebody slipped in, can be seen afterwards. Held by `a_change_of_signing_keys_is_recorded` and
+//! `a_change_of_master_keys_is_recorded`.
 
 use std::time::Duration;
 
@@ -13,13 +14,22 @@ use crate::state::App;
 
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// Until it is known to the store. `key_ids`: the first one signs. Gateways that start at the same moment may each add a row.
-pub async fn record(app: App, key_ids: Vec<String>, stop: CancellationToken) {
-    let event = AuditEvent::SigningKeysChanged { key_ids };
-    while let Err(error) = record_once(&app, &event).await {
-        tracing::warn!(%error, "which keys sign could not be recorded yet");
-        if stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await.is_none() {
-            return;
+/// The ids of keys, newest first.
+pub struct KeyIds {
+    pub signing: Vec<String>,
+    pub master: Vec<String>,
+}
+
+/// Until the store knows them. Gateways that start at the same moment may each add a row.
+pub async fn record(app: App, KeyIds { signing, master }: KeyIds, stop: CancellationToken) {
+    let events =
+        [AuditEvent::SigningKeysChanged { key_ids: signing }, AuditEvent::MasterKeysChanged { key_ids: master }];
+    for event in events {
+        while let Err(error) = record_once(&app, &event).await {
+            tracing::warn!(%error, "which keys are in use could not be recorded yet");
+            if stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await.is_none() {
+                return;
+            }
         }
     }
 }

@@ -58,7 +58,7 @@ pub use device::{Device, DeviceKind};
 pub use ending::{Ending, Which, announce, end as end_sessions, mark as mark_ended};
 pub use invitations::{hash_of_code, new_code};
 pub use jwks::{__path_get_jwks, get_jwks};
-pub use key_changes::record as record_key_changes;
+pub use key_changes::{KeyIds, record as record_key_changes};
 pub use me::{MeResponse, load_account, load_me};
 pub use passwords::{PasswordError, Passwords};
 pub use principal::{Admin, Principal, is_admin};

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 
 use sea_orm::prelude::Uuid;
-use sea_orm::sea_query::{Alias, Asterisk, Expr, ExprTrait as _, JoinType, Order, Query, SelectExpr, SelectStatement};
+use sea_orm::sea_query::{Alias, Asterisk, Expr, ExprTrait as _, JoinType, Order, Query, SelectStatement};
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, DbBackend, DbErr, EntityTrait as _, FromQueryResult, IdenStatic as _,
-    Iterable as _, QueryFilter as _, QueryResult, QuerySelect as _,
+    ColumnTrait as _, ConnectionTrait, DbBackend, DbErr, EntityTrait as _, QueryFilter as _, QueryResult,
+    QuerySelect as _,
 };
-use sealpost_schema::entities::{conversation, event, mention, participant};
+use sealpost_schema::entities::{ByPlace, conversation, event, mention, participant};
 use sealpost_schema::{
     ConversationId, ConversationKind, EventId, HistoryVisibility, Lifetimes, OwnState, PublicSettings, RightsChange,
     Role, Seq, Timestamp, UserId,
@@ -101,7 +101,7 @@ pub async fn sizes(
     Ok(sizes.into_iter().map(|(id, size)| (ConversationId(id), size.unsigned_abs())).collect())
 }
 
-#[derive(FromQueryResult)]
+/// In the order in which [`select`] has them.
 struct Row {
     id: Uuid,
     kind: String,
@@ -127,11 +127,40 @@ struct Row {
     mentioned: i64,
 }
 
+impl Row {
+    fn read(mut row: ByPlace<'_>) -> Result<Self, DbErr> {
+        Ok(Self {
+            id: row.next()?,
+            kind: row.next()?,
+            dm_key: row.next()?,
+            sealed_title: row.next()?,
+            title_event_id: row.next()?,
+            title_sender_id: row.next()?,
+            created_by: row.next()?,
+            created_at: row.next()?,
+            rights: row.next()?,
+            history: row.next()?,
+            public_name: row.next()?,
+            open_reading: row.next()?,
+            disappear_after: row.next()?,
+            retention_days: row.next()?,
+            role: row.next()?,
+            read_seq: row.next()?,
+            muted_until: row.next()?,
+            archived_at: row.next()?,
+            hidden_seq: row.next()?,
+            head_seq: row.next()?,
+            unread: row.next()?,
+            mentioned: row.next()?,
+        })
+    }
+}
+
 /// Conversations of one user that are looked at.
 const MOST: u64 = 10_000;
 
-/// What the columns of the last message begin with.
-const LAST: &str = "last_";
+/// Columns before those of the last message: as many as [`Row`] has fields.
+const LAST: usize = 22;
 
 /// Events of the outer query's conversation.
 fn own_events() -> SelectStatement {
@@ -164,6 +193,8 @@ fn unread(messages: &SelectStatement, user: UserId, now: Timestamp) -> SelectSta
         .and_where(Expr::col((event::Entity, event::Column::SenderId)).ne(user.0))
         .and_where(Expr::col((event::Entity, event::Column::Sealed)).is_not_null())
         .cond_where(event::Entity::not_expired(now))
+        // So that Postgres reads what comes after that seq, and not all of the conversation by another index.
+        .order_by((event::Entity, event::Column::Seq), Order::Asc)
         .limit(MAX_UNREAD)
         .to_owned();
     Query::select().expr(Expr::cust("COUNT(*)")).from_subquery(unread, Alias::new("unread_messages")).to_owned()
@@ -225,11 +256,7 @@ fn select(user: UserId, wanted: Wanted<'_>, now: Timestamp, backend: DbBackend) 
         .expr_as(Expr::SubQuery(None, Box::new(newest_seq(own_events()).into())), "head_seq")
         .expr_as(Expr::SubQuery(None, Box::new(unread(&messages, user, now).into())), "unread")
         .expr_as(Expr::SubQuery(None, Box::new(mentioned(user).into())), "mentioned")
-        .exprs(event::Column::iter().map(|column| SelectExpr {
-            expr: last(column),
-            alias: Some(format!("{LAST}{}", column.as_str()).into()),
-            window: None,
-        }));
+        .exprs(event::Shown::columns("last").into_iter().map(|(_, column)| column));
     let living = Expr::col((conversation::Entity, C::DeletedAt)).is_null();
     let is_its_conversation = Expr::col((participant::Entity, P::ConversationId)).equals((conversation::Entity, C::Id));
     let mut mine = Query::select().from(participant::Entity).cond_where(participant::sees(user.0)).to_owned();
@@ -282,14 +309,15 @@ pub async fn load(app: &App, user: UserId, wanted: Wanted<'_>) -> ApiResult<Vec<
     let backend = app.db.get_database_backend();
     let statement = backend.build(&select(user, wanted, app.clock.now(), backend));
     let rows = app.db.query_all_raw(statement).await.map_err(|error| ApiError::store(&error))?;
-    let read = |row: QueryResult| {
-        Ok((Row::from_query_result(&row, "")?, event::Model::from_query_result_optional(&row, LAST)?))
-    };
-    let rows: Result<Vec<(Row, Option<event::Model>)>, DbErr> = rows.into_iter().map(read).collect();
+    let read =
+        |row: QueryResult| Ok((Row::read(ByPlace::new(&row, 0))?, event::Shown::read(ByPlace::new(&row, LAST))?));
+    let rows: Result<Vec<(Row, Option<event::Shown>)>, DbErr> = rows.into_iter().map(read).collect();
     let (rows, last): (Vec<_>, Vec<_>) = rows.map_err(|error| ApiError::store(&error))?.into_iter().unzip();
     let ids: Vec<_> = rows.iter().map(|row| ConversationId(row.id)).collect();
     app.keys.prepare_all(&ids).await.map_err(|error| ApiError::internal(&error))?;
-    let last = messages::show(app, user, last.into_iter().flatten().map(Found::from).collect()).await?;
+    let last =
+        messages::show(app, user, last.into_iter().flatten().map(|event::Shown(row)| Found::from(row)).collect())
+            .await?;
     let mut last: HashMap<_, _> = last.into_iter().map(|message| (message.conversation_id.0, message)).collect();
     let mut conversations = Vec::with_capacity(rows.len());
     for row in rows {

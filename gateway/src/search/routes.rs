@@ -163,6 +163,8 @@ impl Run {
         app.keys.prepare_all(&ids).await.map_err(key_error)?;
         let places = self.lookups(app, &scope.conversations).await?;
         let (mut results, mut cursor, mut opened) = (Vec::new(), self.cursor, 0);
+        // Where many proposals are none, as for long beginnings of words, each look takes twice as many.
+        let mut portion = self.limit;
         // Proposals that turn out to be none leave room: then it looks further, a bounded number of times.
         for _ in 0..MAX_ROUNDS {
             let lookups = places.iter().filter_map(|lookup| up_to(lookup, cursor)).collect();
@@ -170,8 +172,9 @@ impl Run {
             let proposals = proposals.map_err(|error| ApiError::store(&error))?;
             let mut found = proposals.found.as_slice();
             while !found.is_empty() && results.len() < self.limit && opened < MAX_OPENED {
-                let (part, rest) = found.split_at(found.len().min(self.limit));
+                let (part, rest) = found.split_at(found.len().min(portion));
                 opened += part.len();
+                portion *= 2;
                 for (proposal, result) in self.checked(app, user, part).await? {
                     cursor = Some(Cursor(proposal));
                     results.extend(result);

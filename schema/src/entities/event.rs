@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::{Expr, ExprTrait as _, Query, SelectStatement};
+use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, Query, SelectStatement};
 use sea_orm::{Condition, FromQueryResult, QueryResult, QuerySelect as _, SelectModel, Selector, UpdateMany};
 
-use super::{conversation, participant};
+use super::{ByPlace, conversation, participant};
 use crate::{ClientMessageId, ConversationId, Event, EventBody, EventId, MessageLinks, Seq, Timestamp, UserId};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -46,50 +46,66 @@ pub struct Model {
     pub expires_at: Option<i64>,
 }
 
-/// A message's row, for many at once: read by place and without NULLs. SeaORM looks for columns by their names and writes an error text for
-/// each NULL, which for a page of messages costs as much as opening their texts.
+/// A message's row, for many at once: [by place](ByPlace) and without NULLs.
 pub struct Shown(pub Model);
 
 impl Shown {
     pub fn of(messages: Select<Entity>) -> Selector<SelectModel<Self>> {
-        use Column as C;
-        let plain = [C::ConversationId, C::Seq, C::Id, C::SenderId, C::CreatedAt, C::ThreadId];
-        let texts = [C::ClientMessageId, C::Sealed, C::Data];
-        let numbers = [C::DeletedSeq, C::EditedSeq, C::PinnedSeq, C::Marks, C::ExpiresAt];
-        let mut select = messages.select_only().columns(plain);
-        for (columns, empty) in [(texts.as_slice(), "''"), (numbers.as_slice(), "0")] {
-            for column in columns {
-                let name = column.as_str();
-                select = select.column_as(Expr::cust(format!("COALESCE(events.{name}, {empty})")), name);
-            }
-        }
+        let select = Self::columns("events")
+            .into_iter()
+            .fold(messages.select_only(), |select, (name, column)| select.column_as(column, name));
         select.into_model()
+    }
+
+    /// What [`read`](Self::read) reads, of a table that is called so.
+    pub fn columns(table: &'static str) -> impl IntoIterator<Item = (&'static str, Expr)> {
+        use Column as C;
+        let plain =
+            [C::ConversationId, C::Seq, C::Id, C::SenderId, C::CreatedAt, C::ThreadId].map(|column| (column, None));
+        let texts = [C::ClientMessageId, C::Sealed, C::Data].map(|column| (column, Some("''")));
+        let numbers =
+            [C::DeletedSeq, C::EditedSeq, C::PinnedSeq, C::Marks, C::ExpiresAt].map(|column| (column, Some("0")));
+        plain.into_iter().chain(texts).chain(numbers).map(move |(column, empty): (Column, Option<&str>)| {
+            let name = column.as_str();
+            let expr = match empty {
+                None => Expr::col((Alias::new(table), column)),
+                Some(empty) => Expr::cust(format!(r#"COALESCE("{table}"."{name}", {empty})"#)),
+            };
+            (name, expr)
+        })
+    }
+
+    /// `None`: an outer join found no message.
+    pub fn read(mut row: ByPlace<'_>) -> Result<Option<Self>, DbErr> {
+        let Some(conversation_id) = row.next()? else { return Ok(None) };
+        let text = |text: String| (!text.is_empty()).then_some(text);
+        // Seqs, times and marks that are there are not 0.
+        let number = |number: i64| (number != 0).then_some(number);
+        Ok(Some(Self(Model {
+            conversation_id,
+            seq: row.next()?,
+            id: row.next()?,
+            sender_id: row.next()?,
+            created_at: row.next()?,
+            thread_id: row.next()?,
+            client_message_id: text(row.next()?),
+            sealed: text(row.next()?),
+            data: text(row.next()?),
+            deleted_seq: number(row.next()?),
+            edited_seq: number(row.next()?),
+            pinned_seq: number(row.next()?),
+            marks: Some(row.next()?).filter(|marks| *marks != 0),
+            expires_at: number(row.next()?),
+            kind: "message_posted".to_owned(),
+            target_id: None,
+        })))
     }
 }
 
 impl FromQueryResult for Shown {
     fn from_query_result(row: &QueryResult, _prefix: &str) -> Result<Self, DbErr> {
-        let text = |place| row.try_get_by_index(place).map(|text: String| (!text.is_empty()).then_some(text));
-        // Seqs, times and marks that are there are not 0.
-        let number = |place| row.try_get_by_index(place).map(|number: i64| (number != 0).then_some(number));
-        Ok(Self(Model {
-            conversation_id: row.try_get_by_index(0)?,
-            seq: row.try_get_by_index(1)?,
-            id: row.try_get_by_index(2)?,
-            kind: "message_posted".to_owned(),
-            sender_id: row.try_get_by_index(3)?,
-            created_at: row.try_get_by_index(4)?,
-            thread_id: row.try_get_by_index(5)?,
-            client_message_id: text(6)?,
-            sealed: text(7)?,
-            data: text(8)?,
-            deleted_seq: number(9)?,
-            edited_seq: number(10)?,
-            pinned_seq: number(11)?,
-            marks: row.try_get_by_index(12).map(|marks: i32| (marks != 0).then_some(marks))?,
-            expires_at: number(13)?,
-            target_id: None,
-        }))
+        Self::read(ByPlace::new(row, 0))?
+            .ok_or_else(|| DbErr::RecordNotFound("a message without a conversation".to_owned()))
     }
 }
 

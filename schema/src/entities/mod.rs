@@ -40,3 +40,7 @@ pub mod waiting_sign_in;
 pub mod webhook;
 pub mod webhook_cursor;
 pub mod webhook_test;
+
+mod by_place;
+
+pub use by_place::ByPlace;

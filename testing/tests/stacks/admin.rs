@@ -164,7 +164,11 @@ pub async fn what_was_recorded_cannot_be_changed(stack: &Stack) {
 
 /// Key ids of all rows that tell of signing keys, newest first.
 async fn recorded_keys(root: &User) -> Vec<Value> {
-    let page = root.get("/api/admin/audit?action=signing_keys_changed").await.ok(200);
+    recorded(root, "signing_keys_changed").await
+}
+
+async fn recorded(root: &User, action: &str) -> Vec<Value> {
+    let page = root.get(&format!("/api/admin/audit?action={action}")).await.ok(200);
     page["entries"].as_array().unwrap().iter().map(|entry| entry["details"]["key_ids"].clone()).collect()
 }
 
@@ -209,4 +213,29 @@ async fn a_change_of_signing_keys_is_recorded() {
     let page = later.get("/api/admin/audit?action=signing_keys_changed").await.ok(200);
     let entry = &page["entries"][0];
     assert_eq!((&entry["actor_id"], &entry["user_id"]), (&Value::Null, &Value::Null));
+}
+
+/// A new key in front, and the old one, which opens what there is, behind it.
+#[tokio::test]
+async fn a_change_of_master_keys_is_recorded() {
+    let stack = Stack::start(Form::Embedded, Settings::default()).await;
+    let root = User::sign_up(&stack, 0, "root").await.promoted(&stack);
+    let rows = async || recorded(&root, "master_keys_changed").await;
+    let first = eventually("the first row", async || rows().await.pop()).await;
+    let file = stack.folder().join("data/keys.env");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let key_of = |text: &str| text.lines().find_map(|line| line.strip_prefix("FERNET_KEYS=")).unwrap().to_owned();
+    let (old, new) = (key_of(&text), key_of(&stack.run(&["keys", "generate"])));
+    std::fs::write(&file, text.replace(&old, &format!("{new},{old}"))).unwrap();
+    let serve = stack.process("serve-1");
+    assert!(serve.terminate().success());
+    serve.start();
+    stack.ready().await;
+    let row = eventually("the second row", async || rows().await.into_iter().next().filter(|row| *row != first)).await;
+    let ids = row.as_array().unwrap();
+    assert_eq!((ids.len(), &ids[1]), (2, &first[0]));
+    for id in ids {
+        let id = id.as_str().unwrap();
+        assert!(id.len() == 16 && !old.contains(id) && !new.contains(id), "{id}");
+    }
 }
