@@ -44,6 +44,8 @@ fn listen(command: &mut Command, port: u16) {
     command.env("SEALPOST__GATEWAY__LISTEN", format!("127.0.0.1:{port}"));
     // All of the load comes from one address.
     command.env("SEALPOST__GATEWAY__MAX_CONNECTIONS_PER_ADDRESS", "1000000");
+    // One account after the other is tried with wrong passwords.
+    command.env("SEALPOST__LIMITS__FREE_FAILURES", "100000");
     for rate in ["READS_PER_SECOND", "WRITES_PER_SECOND", "SIGNALS_PER_SECOND", "SIGN_INS_PER_MINUTE"] {
         command.env(format!("SEALPOST__LIMITS__{rate}"), "0");
     }

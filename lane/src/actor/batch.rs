@@ -273,7 +273,7 @@ fn is_same(one: &Draft, other: &Draft) -> bool {
 }
 
 /// A waiter that is told it repeats somebody else's draft.
-fn as_duplicate(mut waiter: Waiter) -> Waiter {
+pub(super) fn as_duplicate(mut waiter: Waiter) -> Waiter {
     Box::new(move |progress| {
         waiter(match progress {
             Progress::Accepted { appended, stored } => {
@@ -285,7 +285,7 @@ fn as_duplicate(mut waiter: Waiter) -> Waiter {
 }
 
 /// Both are told.
-fn join(one: Option<Waiter>, other: Option<Waiter>) -> Option<Waiter> {
+pub(super) fn join(one: Option<Waiter>, other: Option<Waiter>) -> Option<Waiter> {
     match (one, other) {
         (Some(mut one), Some(mut other)) => Some(Box::new(move |progress| {
             one(progress.clone());

@@ -9,6 +9,7 @@ use sealpost_bus::{AppendError, failpoint};
 use sealpost_schema::{Action, ConversationId, Event, EventBody, EventId, EventRecord, Seq, Timestamp, UserId};
 use tokio::time::Instant;
 
+use super::batch::{as_duplicate, join};
 use super::{Actor, Item, LogAnswer};
 use crate::reader::{StoredAt, Tail};
 use crate::unstored::Unstored;
@@ -227,15 +228,30 @@ impl Actor {
         self.fold_in(event);
         self.known.insert(event, self.inner.clock.now());
         self.unstored.destroy_content(event);
-        let Some(batch) = &mut self.batch else { return };
-        if let Some(index) = batch.items.iter().position(|item| item.draft.id == event.id) {
-            let mut waiter = batch.items.remove(index).waiter.take();
-            if let Some(waiter) = &mut waiter {
-                let appended = Appended { event: Arc::clone(event), duplicate: false };
-                waiter(Progress::Accepted { appended, stored: false });
-            }
-            self.unstored.insert(Arc::clone(event), waiter);
+        let is_it = |item: &Item| item.draft.id == event.id;
+        let batch = self.batch.as_mut().map(|batch| &mut batch.items);
+        let sent = batch.and_then(|items| items.iter().position(is_it).map(|index| items.remove(index)));
+        let Some(mut item) = sent.or_else(|| self.take_waiting(event)) else { return };
+        // Whatever else came for the same event has its answer here: so much may follow in the log that `known` forgets it before they are
+        // looked at, and a removal or an addition that is appended again would be believed by every lane.
+        while let Some(mut copy) = self.take_waiting(event) {
+            item.waiter = join(item.waiter.take(), copy.waiter.take().map(as_duplicate));
         }
+        let mut waiter = item.waiter.take();
+        if let Some(waiter) = &mut waiter {
+            let appended = Appended { event: Arc::clone(event), duplicate: false };
+            waiter(Progress::Accepted { appended, stored: false });
+        }
+        self.unstored.insert(Arc::clone(event), waiter);
+    }
+
+    /// What waits for a number and has it by now. Messages are left: their copies have ids of their own, and the store keeps their names.
+    fn take_waiting(&mut self, event: &Event) -> Option<Item> {
+        if matches!(event.body, EventBody::MessagePosted { .. }) {
+            return None;
+        }
+        let index = self.queue.iter().position(|item| item.draft.id == event.id)?;
+        self.queue.remove(index)
     }
 
     /// Records made of the unstored events that the log does not hold.

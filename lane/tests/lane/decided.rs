@@ -1,5 +1,7 @@
 //! Control changes keep the order in which they were decided, and rights follow the events.
 
+use std::time::Duration;
+
 use sealpost_lane::{Draft, LaneConfig, LaneError};
 use sealpost_schema::{EventBody, Role, UserId};
 use tokio_util::sync::CancellationToken;
@@ -68,4 +70,28 @@ async fn what_is_decided_outlasts_those_who_wait_behind_it() {
     world.log.heal();
     world.send(&lanes, "b").await.unwrap();
     world.assert_log(&["participant_removed", "b"]);
+}
+
+/// A copy of it waited here while so much was appended that this lane had forgotten the event when it came to the copy. What a lane
+/// appends again every lane believes: in the simulation (seed 277) somebody who had been removed since was let in by it.
+#[tokio::test]
+async fn what_another_process_appended_is_not_appended_again_however_much_came_since() {
+    let world = World::new().await;
+    let (one, other) = (world.lanes(), world.lanes_with(LaneConfig { max_known: 2, ..LaneConfig::default() }));
+    world.send(&one, "a").await.unwrap();
+    world.send(&other, "b").await.unwrap();
+    let addition = world.decide(1, EventBody::ParticipantAdded { user_id: UserId::new(), role: Role::Member }).await;
+    world.log.fail_next([Fault::RequestLost]);
+    let copy = || other.append(world.conversation, addition.clone());
+    let elsewhere = async {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        one.append(world.conversation, addition.clone()).await.unwrap();
+        for name in ["c", "d", "e"] {
+            world.send(&one, name).await.unwrap();
+        }
+    };
+    let (first, second, ()) = tokio::join!(copy(), copy(), elsewhere);
+    assert_eq!(first.unwrap().event.seq, second.unwrap().event.seq);
+    world.send(&other, "f").await.unwrap();
+    world.assert_log(&["a", "b", "participant_added", "c", "d", "e", "f"]);
 }

@@ -58,34 +58,11 @@ fn sent_while_away(digest: &Digest, away: &Away, verdict: &mut Verdict) {
         for seen in digest.order(conversation) {
             let Body::Message { sender, name, .. } = &seen.body else { continue };
             if let Some((from, _)) = span(away, conversation, *sender, seen.seq) {
-                if addition_was_lost(digest, conversation, (*sender, name.as_str()), from, seen.seq) {
-                    verdict.excused += 1;
-                    continue;
-                }
                 let text = format!("{name} of user {sender} is at {}, and they were removed at {from}", seen.seq);
                 verdict.add(Invariant::I9, text);
             }
         }
     }
-}
-
-/// The log forgot the event that brought them back, its number was closed as void, and the addition, which is in the store, got a later one:
-/// when the message was taken, they were in it.
-fn addition_was_lost(
-    digest: &Digest,
-    conversation: Number,
-    (sender, name): (Number, &str),
-    removed: u64,
-    seq: u64,
-) -> bool {
-    let Some(send) = digest.by_name.get(&(sender, name.to_owned())).map(|index| &digest.sends[*index]) else {
-        return false;
-    };
-    let taken = send.answers.first().map_or(digest.end, |sent| sent.at);
-    let closed = |seq| digest.at(conversation, seq).is_some_and(|seen| seen.body == Body::Void);
-    digest.forgot(send.first_at, None)
-        && (removed + 1..seq).any(closed)
-        && added_since(digest, conversation, sender, taken, removed)
 }
 
 /// Members may read everything, so what was said while one was away may be seen after one is back, and not before.
