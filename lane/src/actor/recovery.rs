@@ -26,9 +26,10 @@ impl Actor {
         let base = base.min(given_away);
         let done = async move {
             let tail = reader.tail(id, base).await;
-            // What the log no longer has may be in the store: another process appended and stored it before the log lost it.
-            let covered =
-                tail.as_ref().is_ok_and(|tail| tail.last.is_some_and(|(_, last)| last >= head) && tail.reaches);
+            // What the log no longer has may be in the store: another process appended and stored it before the log lost it. After a reconnect
+            // that may be so even if nothing is missing that this lane knows of.
+            let covered = !deep
+                && tail.as_ref().is_ok_and(|tail| tail.last.is_some_and(|(_, last)| last >= head) && tail.reaches);
             let stored = if covered { Ok(Vec::new()) } else { reader.after(id, given_away, 4096).await };
             let stored = stored.unwrap_or_else(|error| {
                 tracing::warn!(conversation = %id, %error, "the store could not be asked while catching up");
