@@ -18,9 +18,9 @@ pub struct LaneConfig {
     pub max_unstored: usize,
     /// The same for all lanes of the process together; bounds the memory that an outage of the store can take.
     pub max_unstored_total: usize,
-    /// Client message ids remembered per lane.
+    /// Client message ids remembered per lane, beside those that are not stored yet.
     pub max_known: usize,
-    /// How long a client message id is remembered.
+    /// How long a client message id is remembered after it is stored.
     pub known_for_ms: u64,
     /// Lanes of the process at once.
     pub max_lanes: usize,

@@ -21,7 +21,7 @@ impl Key {
     }
 }
 
-/// Bounded by count and by age.
+/// Bounded by count and by age, but for what is not stored yet.
 #[derive(Debug)]
 pub(crate) struct Known {
     seqs: HashMap<Key, Seq>,
@@ -35,12 +35,17 @@ impl Known {
         Self { seqs: HashMap::new(), order: VecDeque::new(), max, keep }
     }
 
-    pub fn insert(&mut self, event: &Event, now: Timestamp) {
+    /// `is_unstored`: what the store does not have yet nobody else can look up, so its name stays whatever the bounds are. That is bounded, too.
+    pub fn insert(&mut self, event: &Event, now: Timestamp, is_unstored: impl Fn(Seq) -> bool) {
         let key = Key::of(event.id, event.sender_id, &event.body);
         if self.seqs.insert(key.clone(), event.seq).is_none() {
             self.order.push_back((now, key));
         }
-        while self.order.len() > self.max || self.order.front().is_some_and(|(at, _)| at.plus(self.keep) < now) {
+        while let Some((at, oldest)) = self.order.front() {
+            let has_room = self.order.len() <= self.max && at.plus(self.keep) >= now;
+            if has_room || self.seqs.get(oldest).is_some_and(|seq| is_unstored(*seq)) {
+                break;
+            }
             if let Some((_, key)) = self.order.pop_front() {
                 self.seqs.remove(&key);
             }
@@ -101,12 +106,14 @@ mod tests {
         let mut known = Known::new(2, Duration::from_secs(10));
         let events = [event(1, "a"), event(2, "b"), event(3, "c")];
         for (second, event) in (0..).zip(&events) {
-            known.insert(event, Timestamp::from_millis(second * 1000));
+            known.insert(event, Timestamp::from_millis(second * 1000), |_| false);
         }
         let find = |known: &Known, e: &Event| known.find(EventId::new(), e.sender_id, &e.body);
         assert_eq!(find(&known, &events[0]), None, "the oldest went, by count");
         assert_eq!(find(&known, &events[2]), Some(Seq(3)));
-        known.insert(&event(4, "d"), Timestamp::from_millis(12_500));
-        assert_eq!(find(&known, &events[2]), None, "gone by age");
+        known.insert(&event(4, "d"), Timestamp::from_millis(12_500), |seq| seq == Seq(2));
+        assert_eq!(find(&known, &events[1]), Some(Seq(2)), "not stored yet");
+        known.insert(&event(5, "e"), Timestamp::from_millis(22_600), |_| false);
+        assert_eq!((find(&known, &events[1]), find(&known, &events[2])), (None, None), "gone by age");
     }
 }

@@ -270,13 +270,13 @@ impl Lanes {
         for event in recent.iter().rev() {
             head = head.max(Seq::from_db(event.seq));
             let event = event.to_event().map_err(|error| LaneError::Corrupt(error.to_string()))?;
-            known.insert(&event, event.created_at);
+            known.insert(&event, event.created_at, |_| false);
         }
         let stored = head;
         let tail = reader.tail(id, floor.min(stored)).await?;
         let events = tail.events_after(floor.min(stored));
         for (seq, event) in &events {
-            known.insert(event, clock.now());
+            known.insert(event, clock.now(), |seq| seq > floor);
             // Participants come from the store, which is never behind the log in this; only what is not stored yet is folded. Where the
             // store is ahead of the log, the lane begins by appending what is decided.
             if *seq > stored {

@@ -216,7 +216,7 @@ impl Actor {
         }
         for (mut item, event) in batch.items.into_iter().zip(&batch.record.events) {
             self.fold_in(event);
-            self.known.insert(event, now);
+            self.known.insert(event, now, |seq| self.unstored.get(seq).is_some());
             self.unstored.destroy_content(event);
             let mut waiter = item.waiter.take();
             if let Some(waiter) = &mut waiter {

@@ -175,7 +175,7 @@ impl Actor {
     fn take_in(&mut self, event: &Arc<Event>) {
         if self.given_away.remove(&event.seq) {
             self.fold_in(event);
-            self.known.insert(event, self.inner.clock.now());
+            self.known.insert(event, self.inner.clock.now(), |seq| self.unstored.get(seq).is_some());
             self.unstored.destroy_content(event);
         }
     }
@@ -227,7 +227,7 @@ impl Actor {
     pub(super) fn take_over(&mut self, event: &Arc<Event>) {
         self.head = event.seq;
         self.fold_in(event);
-        self.known.insert(event, self.inner.clock.now());
+        self.known.insert(event, self.inner.clock.now(), |seq| self.unstored.get(seq).is_some());
         self.unstored.destroy_content(event);
         let is_it = |item: &Item| item.draft.id == event.id;
         let batch = self.batch.as_mut().map(|batch| &mut batch.items);
