@@ -403,11 +403,12 @@ impl Digest {
     /// Whether the log may have forgotten this after it was shown: it was on its way when or before the log forgot, and nobody was ever told
     /// that it is stored under this number.
     pub fn may_be_forgotten(&self, seen: &Seen) -> bool {
-        let Body::Message { sender, name, .. } = &seen.body else { return self.forgets_from.is_some() };
+        let Body::Message { id, sender, name, .. } = &seen.body else { return self.forgets_from.is_some() };
         let Some(send) = self.by_name.get(&(*sender, name.clone())).map(|index| &self.sends[*index]) else {
             return false;
         };
-        let stored = send.answers.iter().any(|sent| sent.stored && sent.seq == seen.seq);
+        // Sent again it may have got the same number, as another message.
+        let stored = send.answers.iter().any(|sent| sent.stored && sent.seq == seen.seq && sent.id == *id);
         !stored && self.forgot(send.first_at, None)
     }
 
